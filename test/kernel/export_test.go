@@ -1,0 +1,4 @@
+package kernel
+
+// SnapshotWithin is Snapshot with another limit.
+var SnapshotWithin = snapshotWithin
