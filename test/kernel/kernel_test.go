@@ -208,7 +208,7 @@ func TestSnapshotWaits(t *testing.T) {
 	kernel.Snapshot(r)
 	c := exec.Command("sleep", "0.2")
 	check(t, c.Start())
-	go c.Wait() //nolint:errcheck // reaps it
+	go c.Wait() // reaps it
 	r.end()
 	if len(r.reports) > 0 {
 		t.Errorf("reported %q", r.reports)

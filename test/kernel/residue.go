@@ -30,8 +30,8 @@ func processes() (things, error) {
 		if err != nil || stat.state == "Z" && stat.parent != os.Getpid() {
 			continue
 		}
-		found[fmt.Sprintf("process %d %s", pid, stat.startTime)] =
-			fmt.Sprintf("process %d in state %s, child of %d: %s", pid, stat.state, stat.parent, commandLine(pid))
+		key := fmt.Sprintf("process %d %s", pid, stat.startTime)
+		found[key] = fmt.Sprintf("process %d in state %s, child of %d: %s", pid, stat.state, stat.parent, commandLine(pid))
 	}
 	return found, nil
 }

@@ -1,0 +1,99 @@
+SHELL         := /bin/bash
+.SHELLFLAGS   := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# A root's PATH often lacks these.
+export PATH        := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+export CGO_ENABLED := 0
+# The version comes from the line below; asking git again fails in a checkout of another user.
+export GOFLAGS     := $(GOFLAGS) -buildvcs=false
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PREFIX   ?= /usr/local
+IMAGE    ?=
+FUZZTIME ?= 10s
+# The race detector is C code: without a C compiler the tests run without it.
+RACE     ?= $(if $(shell command -v cc gcc),-race)
+BENCH    ?=
+
+GO       := go
+GO_BUILD := $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+GO_TEST  := $(if $(RACE),env CGO_ENABLED=1) $(GO) test $(RACE) -shuffle=on
+
+LINT_VERSION := v2.15.0
+TOOLS        := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/minictr-tools
+LINT         := $(TOOLS)/golangci-lint-$(LINT_VERSION)
+
+.PHONY: help
+help: ## Print this help
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the static binaries of cmd/* into bin/
+	$(GO_BUILD) -o bin/ ./cmd/...
+
+.PHONY: build-arm64
+build-arm64: ## Check that everything, tests included, compiles for arm64
+	GOARCH=arm64 $(GO_BUILD) -o /dev/null ./...
+	GOARCH=arm64 $(GO) vet ./...
+
+.PHONY: test
+test: setup ## Run all tests; those of the kernel need root and are skipped without
+	$(GO) vet ./...
+	$(GO) run ./test/report $(if $(CI),-allowed test/allowed-skips) $(GO_TEST) -json -timeout 10m ./...
+
+.PHONY: setup
+setup:
+	@test/setup.sh test
+
+.PHONY: test-vm
+test-vm: build ## Run the kernel tests in a VM with pure cgroup v2 (VM_SHORT=1: a short form)
+	test/vm/test.sh
+
+.PHONY: bench
+bench: build ## Compare with runc, crun, podman and what the kernel itself costs (root)
+	@test/setup.sh bench
+	$(GO) run ./test/bench $(BENCH)
+
+.PHONY: demo
+demo: build ## Run Alpine and show how it is made (root; IMAGE=archive when offline)
+	@test/demo.sh $(IMAGE)
+
+.PHONY: tools
+tools: $(LINT)
+
+.PHONY: lint
+lint: $(LINT) ## Check the code with golangci-lint
+	$(LINT) run ./...
+
+.PHONY: fmt
+fmt: $(LINT) ## Format the code (gofumpt, goimports)
+	$(LINT) fmt ./...
+
+$(LINT):
+	@echo "building golangci-lint $(LINT_VERSION); this takes some minutes, once"
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv $(TOOLS)/golangci-lint $@
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (10s)
+	@grep -roE '^func Fuzz[A-Za-z0-9_]+' --include='*_test.go' . | sed 's|/[^/]*:func | |' | while read -r package target; do \
+		echo "$$package $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package"; \
+	done
+
+.PHONY: cover
+cover: setup ## Measure the statements that the tests reach, across packages
+	@mkdir -p bin
+	$(GO) test -coverpkg=./... -coverprofile=bin/cover.out ./...
+	$(GO) tool cover -func=bin/cover.out | tail -n 1
+	@echo "in detail: go tool cover -html=bin/cover.out"
+
+.PHONY: install
+install: build ## Install the binaries into PREFIX/bin (/usr/local/bin)
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 bin/minictr* $(DESTDIR)$(PREFIX)/bin
+
+.PHONY: clean
+clean: ## Remove bin/
+	rm -rf bin
