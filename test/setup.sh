@@ -1,5 +1,5 @@
 #!/bin/sh
-# setup.sh GROUP: installs what the tests (or the benchmark) call and is not there, from the distribution's packages.
+# setup.sh GROUP: installs what the tests (the benchmark, the VM) call and is not there, from the distribution's packages.
 #
 # It does nothing where everything is present. Where it cannot install (no root, no apt, no network) it says what is
 # missing and still succeeds: a test that needs a missing command is skipped and gives the reason.
@@ -19,9 +19,18 @@ bench    ip          iproute2
 bench    runc        runc
 bench    crun        crun
 bench    podman      podman
+vm       qemu-system-x86_64 qemu-system-x86
+vm       busybox     busybox-static
+vm       cpio        cpio
+vm       depmod      kmod
+vm       mke2fs      e2fsprogs
+vm       zstd        zstd
+vm       lz4         lz4
+vm       xz          xz-utils
+vm-full  mmdebstrap  mmdebstrap
 '
 
-group=${1:?usage: setup.sh test|bench}
+group=${1:?usage: setup.sh test|bench|vm|vm-full}
 PATH=$PATH:/usr/sbin:/sbin
 
 missing() {
@@ -30,17 +39,15 @@ missing() {
 	done | sort -u | tr '\n' ' '
 }
 
-# The lock of the package database may be held by the machine's own updates; that of the package lists has no time-out,
-# so fetching those is tried more than once.
+# The machine's own updates may hold apt's locks. Only that of the package database can be waited for, so the whole is
+# tried more than once.
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -qq "$@" >&2; }
 install() {
-	export DEBIAN_FRONTEND=noninteractive
-	try=1
-	until apt-get -o DPkg::Lock::Timeout=600 -qq update; do
-		[ $try -lt 5 ] || return 1
-		sleep $((try * 5))
-		try=$((try + 1))
+	for pause in 5 10 20 0; do
+		if apt update && apt install -y --no-install-recommends "$@"; then return; fi
+		sleep $pause
 	done
-	apt-get -o DPkg::Lock::Timeout=600 install -qq -y --no-install-recommends "$@" >&2
+	return 1
 }
 
 packages=$(missing PACKAGE)
@@ -48,7 +55,7 @@ packages=$(missing PACKAGE)
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	echo "setup: installing $packages" >&2
 	# shellcheck disable=SC2086 # one word for each package
-	install $packages || echo "setup: apt-get failed" >&2
+	install $packages || echo "setup: apt-get could not install them" >&2
 fi
 commands=$(missing COMMAND)
 [ -z "$commands" ] || echo "setup: not there: $commands(in Debian: $(missing PACKAGE)); what needs them is skipped" >&2

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -131,6 +132,9 @@ func skipReason(lines []string) string {
 var logLine = regexp.MustCompile(`^\s+\S+\.go:\d+: (.*)\n$`)
 
 func (r *report) verdict() error {
+	if r.failed {
+		return errors.New("tests failed")
+	}
 	if r.unexpected > 0 {
 		return fmt.Errorf("%d skipped that should have run", r.unexpected)
 	}
