@@ -1,0 +1,185 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/minictr/minictr/runtime/step"
+)
+
+// AddAddress gives a link an IPv4 address. With the address comes the route to
+// its subnet. An address that the link has already is used; on the host, Undo
+// then leaves it.
+type AddAddress struct {
+	Link    string
+	Address netip.Prefix // 172.17.0.2/16: the address and the length of its subnet
+	Netns   Netns
+	Lease   Lease // on the host
+
+	at   *place
+	made bool
+}
+
+func (s *AddAddress) object() string {
+	return s.Address.String() + " to " + s.Link + s.Netns.where()
+}
+
+func (s *AddAddress) Apply() error {
+	err := s.at.do(s.Netns, func(c *conn) error {
+		// The broadcast address must be told; ip(8) wants "brd +" for it.
+		err := c.changeAddress(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, s.Link, s.Address,
+			nl.NewRtAttr(unix.IFA_BROADCAST, broadcast(s.Address).AsSlice()))
+		// __inet_insert_ifa says so only of the same address, with the same
+		// length, on the same link.
+		if errors.Is(err, unix.EEXIST) {
+			return nil
+		}
+		s.made = err == nil
+		return err
+	})
+	return explain("add address", s.object(), err)
+}
+
+func (c *conn) changeAddress(kind, flags int, link string, a netip.Prefix, more ...nl.NetlinkRequestData) error {
+	index, err := c.index(link)
+	if err != nil {
+		return err
+	}
+	message := nl.NewIfAddrmsg(unix.AF_INET)
+	message.Index, message.Prefixlen = uint32(index), uint8(a.Bits())
+	parts := []nl.NetlinkRequestData{
+		message,
+		nl.NewRtAttr(unix.IFA_LOCAL, a.Addr().AsSlice()),
+		nl.NewRtAttr(unix.IFA_ADDRESS, a.Addr().AsSlice()),
+	}
+	return c.do(request(kind, flags|unix.NLM_F_ACK, append(parts, more...)...), nil)
+}
+
+// deleteAddress takes an address away. One that is gone is no error.
+func (c *conn) deleteAddress(link string, a netip.Prefix) error {
+	err := c.changeAddress(unix.RTM_DELADDR, 0, link, a)
+	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
+
+func (s *AddAddress) Undo() error {
+	err := s.at.undo(s.Netns, func(c *conn) error {
+		if s.Netns.here() && !s.made {
+			return nil
+		}
+		s.made = false
+		return s.Lease.unused(false, func() error { return c.deleteAddress(s.Link, s.Address) })
+	})
+	return explain("delete address", s.object(), err)
+}
+
+func (s *AddAddress) Check() error {
+	err := once(s.Netns, func(c *conn) error {
+		index, err := c.index(s.Link)
+		if err != nil {
+			return err
+		}
+		list, err := c.addresses(unix.AF_INET, index)
+		if err == nil && !slices.Contains(list, address{index, s.Address}) {
+			err = errors.New("the link does not have it")
+		}
+		return err
+	})
+	return step.Fail("check address", s.object(), err)
+}
+
+func (s *AddAddress) Words() string {
+	return fmt.Sprintf("give %s%s the address %s, and with it the route to %s",
+		s.Link, s.Netns.where(), s.Address.Addr(), s.Address.Masked())
+}
+
+func (s *AddAddress) String() string {
+	verb := "add"
+	if s.Netns.here() {
+		verb = "replace" // which is no error where the address is there
+	}
+	return fmt.Sprintf("%s addr %s %s brd + dev %s", s.Netns.ip(), verb, s.Address, s.Link)
+}
+
+// AddRoute adds a default route: what has no better route goes to the gateway.
+type AddRoute struct {
+	Gateway netip.Addr
+	Link    string
+	Netns   Netns
+
+	at *place
+}
+
+func (s *AddRoute) object() string {
+	return "default via " + s.Gateway.String() + s.Netns.where()
+}
+
+func (s *AddRoute) Apply() error {
+	err := s.at.do(s.Netns, func(c *conn) error {
+		return s.change(c, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, nl.NewRtMsg())
+	})
+	return explain("add route", s.object(), err)
+}
+
+func (s *AddRoute) change(c *conn, kind, flags int, message *nl.RtMsg) error {
+	index, err := c.index(s.Link)
+	if err != nil {
+		return err
+	}
+	message.Family = unix.AF_INET
+	return c.do(request(kind, flags|unix.NLM_F_ACK, message,
+		nl.NewRtAttr(unix.RTA_GATEWAY, s.Gateway.AsSlice()),
+		nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index)))), nil)
+}
+
+func (s *AddRoute) Undo() error {
+	err := s.at.undo(s.Netns, func(c *conn) error {
+		err := s.change(c, unix.RTM_DELROUTE, 0, nl.NewRtDelMsg())
+		if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENODEV) {
+			return nil
+		}
+		return err
+	})
+	return explain("delete route", s.object(), err)
+}
+
+func (s *AddRoute) Check() error {
+	err := once(s.Netns, func(c *conn) error {
+		routes, err := c.routes(unix.RT_TABLE_MAIN)
+		if err != nil {
+			return err
+		}
+		for _, r := range routes {
+			if r.to.Bits() == 0 && r.gateway == s.Gateway {
+				return nil
+			}
+		}
+		return errors.New("there is no such route")
+	})
+	return step.Fail("check route", s.object(), err)
+}
+
+func (s *AddRoute) Words() string {
+	return fmt.Sprintf("send everything else from the container to the gateway %s", s.Gateway)
+}
+
+func (s *AddRoute) String() string {
+	return fmt.Sprintf("%s route add default via %s dev %s", s.Netns.ip(), s.Gateway, s.Link)
+}
+
+// broadcast is the last address of the subnet.
+func broadcast(p netip.Prefix) netip.Addr {
+	a := p.Addr().As4()
+	for i := range a {
+		host := 8*(i+1) - p.Bits() // bits of this byte that are the host's
+		a[i] |= byte(1<<min(max(host, 0), 8) - 1)
+	}
+	return netip.AddrFrom4(a)
+}
