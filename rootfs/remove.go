@@ -1,0 +1,183 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/minictr/minictr/runtime/step"
+)
+
+// RemoveOptions say what Remove may do.
+type RemoveOptions struct {
+	// InUse reports whether a container uses the image with this id. It is
+	// called while no run can begin to use one (see Store.Use). nil: none does.
+	InUse func(id string) bool
+	// Force takes the name from an image that a container uses, and all its
+	// names from an image that is given by id.
+	Force bool
+}
+
+// Removed says what Remove did.
+type Removed struct {
+	Untagged []string // references that are gone
+	Deleted  string   // id of the image that is gone, if its last name went
+}
+
+// InUseError says why an image is not removed.
+type InUseError struct {
+	Name   string
+	Reason string
+}
+
+func (e *InUseError) Error() string { return "remove image " + e.Name + ": " + e.Reason }
+
+// Unwrap makes the error one of EBUSY.
+func (*InUseError) Unwrap() error { return unix.EBUSY }
+
+// Remove takes an image's reference away, and the image too when that was its
+// last. By id it takes the image with its one name; more need Force. What other
+// images use stays. A *NotFoundError or an *InUseError changes nothing.
+func (s *Store) Remove(name string, o RemoveOptions) (Removed, error) {
+	lock, err := s.lock("lock", unix.LOCK_EX)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = s.Lookup(name) // no store: says so in the right words
+		return Removed{}, err
+	}
+	if err != nil {
+		return Removed{}, step.Fail("lock image store", s.root, bare(err))
+	}
+	defer lock.Close()
+	image, err := s.Lookup(name)
+	if err != nil {
+		return Removed{}, err
+	}
+	refs, err := s.references(image.ID)
+	if err != nil {
+		return Removed{}, step.Fail("remove image", printable(name), err)
+	}
+	removed, err := o.decide(name, image, refs)
+	if err != nil {
+		return Removed{}, err
+	}
+	if err := s.unlink(removed); err != nil {
+		return Removed{}, step.Fail("remove image", printable(name), bare(err))
+	}
+	return removed, step.Fail("remove unused layers of", printable(name), bare(s.sweep()))
+}
+
+// decide is the pure part: which names go, and whether the image goes too.
+func (o RemoveOptions) decide(name string, image *Image, refs []string) (Removed, error) {
+	used := o.InUse != nil && o.InUse(image.ID)
+	byID := image.Reference == ""
+	var removed Removed
+	switch {
+	case byID && len(refs) > 1 && !o.Force:
+		return removed, &InUseError{name, "it has several names: " + strings.Join(refs, ", ")}
+	case byID:
+		removed.Untagged = refs
+	default:
+		removed.Untagged = []string{image.Reference}
+	}
+	if len(removed.Untagged) < len(refs) {
+		return removed, nil // another name keeps it
+	}
+	if !used {
+		removed.Deleted = image.ID
+		return removed, nil
+	}
+	if !o.Force || len(refs) == 0 {
+		return Removed{}, &InUseError{name, "a container uses it"}
+	}
+	return removed, nil
+}
+
+// references returns the names of an image.
+func (s *Store) references(id string) ([]string, error) {
+	images, err := s.List()
+	var refs []string
+	for _, i := range images {
+		if i.ID == id && i.Reference != "" {
+			refs = append(refs, i.Reference)
+		}
+	}
+	return refs, err
+}
+
+// unlink removes the files, names first: a name without an image would be worse
+// than an image without a name.
+func (s *Store) unlink(r Removed) error {
+	for _, name := range r.Untagged {
+		ref, err := ParseReference(name)
+		if err != nil {
+			return err
+		}
+		if err := os.Remove(s.refFile(ref)); err != nil {
+			return err
+		}
+	}
+	if r.Deleted == "" {
+		return nil
+	}
+	return os.Remove(s.idFile(r.Deleted))
+}
+
+// sweep removes the layers and blobs that no image uses. While a transaction
+// runs it does nothing: that may rely on a layer it found, and sweeps itself when
+// it ends. A layer loses its file before its directory, so that a sweep that is
+// killed leaves none that is taken for whole; and nothing is made, so that it
+// works on a full disk.
+func (s *Store) sweep() error {
+	alone, err := s.lock("adding", unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer alone.Close()
+	used, err := s.used()
+	if err != nil {
+		return err
+	}
+	errs := []error{s.removeLeftovers()}
+	for _, dir := range []string{s.path("layers"), filepath.Join(s.root, "l"), s.path("blobs", "sha256"), s.path("locks")} {
+		errs = append(errs, removeUnused(dir, used), syncDirectory(dir))
+	}
+	return errors.Join(errs...)
+}
+
+// used is the set of files and directories that some image needs.
+func (s *Store) used() (map[string]bool, error) {
+	used := map[string]bool{}
+	for _, kind := range []string{"ids", "refs"} {
+		images, err := s.readAll(kind)
+		if err != nil {
+			return nil, fmt.Errorf("nothing is removed: %w", err)
+		}
+		for _, i := range images {
+			used[s.blobFile(i.ID)], used[s.blobFile(i.Manifest)] = true, true
+			for _, l := range i.Layers {
+				used[l.Dir], used[s.layerFile(l.ChainID)] = true, true
+			}
+		}
+	}
+	return used, nil
+}
+
+// removeUnused removes what is not used from one directory of the store.
+func removeUnused(dir string, used map[string]bool) error {
+	names, err := readDirNames(dir)
+	errs := []error{err}
+	for _, name := range names {
+		if file := filepath.Join(dir, name); !used[file] {
+			errs = append(errs, os.RemoveAll(file))
+		}
+	}
+	return errors.Join(errs...)
+}
