@@ -1,0 +1,336 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func testPool(t testing.TB, gateway string) pool {
+	t.Helper()
+	return pool{
+		file:    filepath.Join(t.TempDir(), leasesDir, "bridge"),
+		gateway: netip.MustParsePrefix(gateway),
+		alive:   everybody,
+	}
+}
+
+func (p pool) config(a netip.Addr, owner string) *Config {
+	return &Config{
+		Lease:     Lease{File: p.file, Owner: owner},
+		Interface: Interface{Address: netip.PrefixFrom(a, p.gateway.Bits())},
+	}
+}
+
+func readLines(file string) (lines []leaseLine, err error) {
+	err = readTable(file, func(t *leaseTable) error { lines = t.lines; return nil })
+	return lines, err
+}
+
+func readLeases(file string) (map[netip.Addr]string, error) {
+	leases := map[netip.Addr]string{}
+	err := readTable(file, func(t *leaseTable) error {
+		maps.Insert(leases, t.all())
+		return nil
+	})
+	return leases, err
+}
+
+func TestHosts(t *testing.T) {
+	for _, c := range []struct{ gateway, last, want string }{
+		{"10.0.0.1/29", "", "2 3 4 5 6"},
+		{"10.0.0.1/29", "10.0.0.3", "4 5 6 2 3"},
+		{"10.0.0.1/29", "10.0.0.6", "2 3 4 5 6"},
+		{"10.0.0.1/29", "10.0.0.7", "2 3 4 5 6"},
+		{"10.0.0.1/29", "10.9.9.9", "2 3 4 5 6"},
+		{"10.0.0.4/29", "10.0.0.0", "1 2 3 5 6"},
+		{"10.0.0.6/29", "10.0.0.4", "5 1 2 3 4"},
+		{"10.0.0.1/30", "", "2"},
+		{"10.0.0.2/30", "10.0.0.1", "1"},
+	} {
+		last, _ := netip.ParseAddr(c.last)
+		var got []string
+		for a := range hosts(netip.MustParsePrefix(c.gateway), last) {
+			got = append(got, strings.TrimPrefix(a.String(), "10.0.0."))
+		}
+		if text := strings.Join(got, " "); text != c.want {
+			t.Errorf("hosts(%s, %s) = %s, want %s", c.gateway, c.last, text, c.want)
+		}
+	}
+}
+
+func TestLeaseFull(t *testing.T) {
+	p := testPool(t, "10.0.0.1/29")
+	for i := range 5 {
+		if _, err := p.lease(owner(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := p.lease(owner(9))
+	var full *SubnetFullError
+	if !errors.As(err, &full) || full.Leased != 5 || !errors.Is(err, unix.EADDRNOTAVAIL) {
+		t.Fatalf("got %v, want a SubnetFullError of 5", err)
+	}
+	if want := "lease an address of 10.0.0.0/29: all 5 addresses are in use"; err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
+	}
+	// The dead make room.
+	p.alive = func(o string) bool { return o != owner(3) }
+	if a, err := p.lease(owner(9)); err != nil || a.String() != "10.0.0.5" {
+		t.Errorf("got %s, %v, want the address of the dead, 10.0.0.5", a, err)
+	}
+}
+
+func TestLeaseThis(t *testing.T) {
+	p := testPool(t, "10.0.0.1/24")
+	a := netip.MustParseAddr("10.0.0.77")
+	if err := p.leaseThis("one", a); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.leaseThis("one", a); err != nil {
+		t.Errorf("the owner claims it again: %v", err)
+	}
+	err := p.leaseThis("two", a)
+	var inUse *AddressInUseError
+	if !errors.As(err, &inUse) || inUse.Owner != "one" || !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("got %v, want an AddressInUseError", err)
+	}
+	if err := Release(p.config(a, "two")); err != nil { // not its owner
+		t.Error(err)
+	}
+	if err := p.leaseThis("two", a); !errors.As(err, &inUse) {
+		t.Errorf("after a stranger's release: got %v, want an AddressInUseError", err)
+	}
+	for range 2 {
+		if err := Release(p.config(a, "one")); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := p.leaseThis("two", a); err != nil {
+		t.Error(err)
+	}
+	if err := ReleaseOwner(filepath.Dir(filepath.Dir(p.file)), "two"); err != nil {
+		t.Error(err)
+	}
+	if leases, err := readLeases(p.file); err != nil || len(leases) != 0 {
+		t.Errorf("left: %v, %v", leases, err)
+	}
+}
+
+// TestDryRun looks without leaving a trace.
+func TestDryRun(t *testing.T) {
+	p := testPool(t, "10.0.0.1/24")
+	p.dry = true
+	for range 2 {
+		if a, err := p.lease("me"); err != nil || a.String() != "10.0.0.2" {
+			t.Errorf("got %s, %v, want 10.0.0.2", a, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Dir(p.file)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a dry run made the directory: %v", err)
+	}
+}
+
+// A model is what the allocator shall be: a list and a pointer.
+type model struct {
+	leases map[netip.Addr]string
+	last   netip.Addr
+}
+
+// walk does the same random things to the pool and to the model and wants the
+// same of both.
+func walk(t *testing.T, seed uint64, steps int) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	p := testPool(t, fmt.Sprintf("10.0.0.%d/%d", 1+random.IntN(2), 28+random.IntN(3)))
+	dead := map[string]bool{}
+	p.alive = func(o string) bool { return !dead[o] }
+	m := model{leases: map[netip.Addr]string{}}
+	free := func(a netip.Addr) bool { o, held := m.leases[a]; return !held || dead[o] }
+	for i := range steps {
+		me := owner(i)
+		switch random.IntN(6) {
+		case 0, 1: // the next free
+			var want netip.Addr
+			for a := range hosts(p.gateway, m.last) {
+				if free(a) {
+					want, m.last, m.leases[a] = a, a, me
+					break
+				}
+			}
+			if got, err := p.lease(me); got != want || (err == nil) != want.IsValid() {
+				t.Fatalf("seed %d, step %d: leased %s, %v, want %s", seed, i, got, err, want)
+			}
+		case 2: // a certain one
+			all := slices.Collect(hosts(p.gateway, netip.Addr{}))
+			a := all[random.IntN(len(all))]
+			ok := free(a)
+			if ok {
+				m.leases[a] = me
+			}
+			if err := p.leaseThis(me, a); (err == nil) != ok {
+				t.Fatalf("seed %d, step %d: lease of %s: %v, want %t", seed, i, a, err, ok)
+			}
+		case 3: // one dies
+			for _, o := range m.leases {
+				dead[o] = true
+				break
+			}
+		case 4: // one gives its back
+			for a, o := range m.leases {
+				delete(m.leases, a)
+				if err := Release(p.config(a, o)); err != nil {
+					t.Fatal(err)
+				}
+				break
+			}
+		case 5: // a crash garbles the first line, or a lease
+			n, lost := random.IntN(40), m
+			if f, err := os.OpenFile(p.file, os.O_WRONLY, 0); err == nil && n < 3 {
+				lines, _ := readLines(p.file)
+				if n == 0 {
+					lost.last = netip.Addr{}
+				} else if n <= len(lines) {
+					delete(lost.leases, lines[n-1].address)
+				}
+				f.WriteAt([]byte("\x00\xff10.0"), int64(n)*leaseLineBytes)
+				f.Close()
+				m = lost
+			}
+		}
+		got, err := readLeases(p.file)
+		if err != nil || !maps.Equal(got, m.leases) {
+			t.Fatalf("seed %d, step %d: leases %v, %v, want %v", seed, i, got, err, m.leases)
+		}
+	}
+}
+
+func TestLeaseWalk(t *testing.T) {
+	for seed := range uint64(20) {
+		walk(t, seed, 200)
+	}
+}
+
+func FuzzLease(f *testing.F) {
+	f.Add(uint64(1))
+	f.Fuzz(func(t *testing.T, seed uint64) { walk(t, seed, 50) })
+}
+
+// leaserVariable makes the test binary a process that leases one address.
+const leaserVariable = "MINICTR_TEST_LEASE_FILE"
+
+func TestMain(m *testing.M) {
+	if file := os.Getenv(leaserVariable); file != "" {
+		p := pool{file: file, gateway: netip.MustParsePrefix("10.0.0.1/24"), alive: everybody}
+		a, err := p.lease(fmt.Sprint(os.Getpid()))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println(a)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// TestLeaseProcesses lets 50 processes lease at once.
+func TestLeaseProcesses(t *testing.T) {
+	const count = 50
+	p := testPool(t, "10.0.0.1/24")
+	type result struct {
+		out []byte
+		err error
+	}
+	results := make(chan result)
+	for range count {
+		go func() {
+			command := exec.Command(os.Args[0])
+			command.Env = append(os.Environ(), leaserVariable+"="+p.file)
+			out, err := command.CombinedOutput()
+			results <- result{out, err}
+		}()
+	}
+	seen := map[string]bool{}
+	for range count {
+		r := <-results
+		if r.err != nil {
+			t.Errorf("%v: %s", r.err, r.out)
+		}
+		seen[string(r.out)] = true
+	}
+	leases, err := readLeases(p.file)
+	if len(seen) != count || len(leases) != count || err != nil {
+		t.Errorf("%d processes have %d different addresses and %d leases, %v", count, len(seen), len(leases), err)
+	}
+}
+
+// TestTakeOverOnce lets many find the same dead lease, in a subnet that has room
+// for one: one of them gets it.
+func TestTakeOverOnce(t *testing.T) {
+	p := testPool(t, "10.0.0.1/30")
+	p.alive = func(o string) bool { return o != "dead" }
+	if _, err := p.lease("dead"); err != nil {
+		t.Fatal(err)
+	}
+	const count = 50
+	errs := make(chan error)
+	for i := range count {
+		go func() { _, err := p.lease(owner(i)); errs <- err }()
+	}
+	won := 0
+	for range count {
+		if err := <-errs; err == nil {
+			won++
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d took the address of the dead, want 1", won)
+	}
+}
+
+func BenchmarkLease(b *testing.B) {
+	p := testPool(b, "172.17.0.1/16")
+	for b.Loop() {
+		a, err := p.lease("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := Release(p.config(a, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// FuzzLeaseTable: whatever the file holds, what was put is found again.
+func FuzzLeaseTable(f *testing.F) {
+	f.Add([]byte("last            10.0.0.2\n"))
+	f.Add(fmt.Appendf(fmt.Appendf(nil, leaseLineForm, lastWord, "10.0.0.2"), leaseLineForm, "10.0.0.2", "somebody"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		file := filepath.Join(t.TempDir(), "bridge")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before, err := readLeases(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := netip.MustParseAddr("10.0.0.77")
+		if err := withTable(file, func(table *leaseTable) error { return table.put(a, "me") }); err != nil {
+			t.Fatal(err)
+		}
+		before[a] = "me"
+		if after, err := readLeases(file); err != nil || !maps.Equal(after, before) {
+			t.Errorf("leases %v, %v, want %v", after, err, before)
+		}
+	})
+}
