@@ -79,20 +79,20 @@ func (n Netns) Do(f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		back, err := os.Open(self)
+		back, err := unix.Open(self, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			runtime.UnlockOSThread() // it has not gone anywhere
-			done <- err
+			done <- &os.PathError{Op: "open", Path: self, Err: err}
 			return
 		}
-		defer back.Close()
+		defer unix.Close(back)
 		if err := unix.Setns(int(target.Fd()), unix.CLONE_NEWNET); err != nil {
 			runtime.UnlockOSThread()
 			done <- os.NewSyscallError("setns", err)
 			return
 		}
 		err = f()
-		if unix.Setns(int(back.Fd()), unix.CLONE_NEWNET) == nil {
+		if unix.Setns(back, unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread() // otherwise the thread dies with this goroutine
 		}
 		done <- err

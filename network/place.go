@@ -1,5 +1,7 @@
 package network
 
+import "golang.org/x/sys/unix"
+
 // A place is a network namespace as the steps of one plan see it: they share
 // one socket there. The first step that is applied opens it. The last one
 // closes it, or the first that fails, or the undoing, whichever comes; after a
@@ -25,6 +27,30 @@ func (p *place) do(ns Netns, f func(*conn) error) error {
 		p.conn = c
 	}
 	err := f(p.conn)
+	if p.steps--; p.steps <= 0 || err != nil {
+		p.close()
+	}
+	return err
+}
+
+// visit calls f on a thread in the namespace, for what cannot be done over a
+// socket, and uses the way there to open the socket for the steps that follow.
+func (p *place) visit(ns Netns, f func() error) error {
+	if ns.here() {
+		return f()
+	}
+	if p == nil {
+		return ns.Do(f)
+	}
+	err := p.netns.Do(func() (err error) {
+		if p.conn == nil {
+			p.conn, err = dial(unix.NETLINK_ROUTE)
+		}
+		if err == nil {
+			err = f()
+		}
+		return err
+	})
 	if p.steps--; p.steps <= 0 || err != nil {
 		p.close()
 	}
