@@ -1,7 +1,7 @@
 #!/bin/sh
 # kernel-tests.sh: runs in the VM, beside bin/ and the tree of test binaries that test.sh made. First a container as a
 # user makes it, by bin/minictr alone; then the tests, whose output goes to /out for test2json.
-# PACKAGES: the folders to test. FLAGS: for the test binaries.
+# PACKAGES: the folders to test, in MODULE. FLAGS: for the test binaries.
 # shellcheck disable=SC2016 # what is in single quotes is expanded in the container
 set -u
 PATH=/host/repo/bin:$PATH
@@ -98,9 +98,12 @@ test_nothing_left() {
 test_packages() {
 	for package in $PACKAGES; do
 		binary=$(echo "$package" | tr / -).test
+		begin=$(date +%s)
 		# shellcheck disable=SC2086 # one word for each flag
-		(cd "$package" && "./$binary" -test.v=test2json $FLAGS >"/out/$binary.txt" 2>&1)
-		echo "$package: status $? at $(cut -d. -f1 /proc/uptime) s"
+		if (cd "$package" && "./$binary" -test.v=test2json $FLAGS >"/out/$binary.txt" 2>&1); then result='ok  '; else result=FAIL; fi
+		took=$(($(date +%s) - begin))
+		echo "ran the tests of $package in $took s"
+		printf '%s\t%s\t%ds\n' "$result" "$MODULE/$package" "$took" >>"/out/$binary.txt" # as go test does
 	done
 }
 
