@@ -183,6 +183,9 @@ func DupAbove(fd Arg, least uint) Op {
 	return op("fcntl", unix.SYS_FCNTL, fd, Constant{unix.F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC"}, Number(least))
 }
 
+// PidfdOpen is pidfd_open(2), Linux 5.3.
+func PidfdOpen(pid Arg) Op { return op("pidfd_open", unix.SYS_PIDFD_OPEN, pid, Number(0)) }
+
 // Setsid is setsid(2).
 func Setsid() Op { return op("setsid", unix.SYS_SETSID) }
 

@@ -48,16 +48,25 @@ func (o Op) Except(errnos ...syscall.Errno) Op { o.Accept = errnos; return o }
 // A Program is a list of operations that ends in an execve or exit_group.
 type Program struct {
 	Ops   []Op
-	slots Slot
+	slots Slot   // the highest that was given out
+	free  []Slot // given back
 	words string
 	cmd   string
 }
 
-// Slot returns a slot that no other operation uses.
+// Slot returns a slot that nobody uses.
 func (p *Program) Slot() Slot {
+	if n := len(p.free); n > 0 {
+		s := p.free[n-1]
+		p.free = p.free[:n-1]
+		return s
+	}
 	p.slots++
 	return p.slots
 }
+
+// Free gives a slot back, for other operations to use.
+func (p *Program) Free(s Slot) { p.free = append(p.free, s) }
 
 // Task names, in plain words and as a command, what the operations added next
 // do together. An empty command means that none does the same.

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+
+	"github.com/minictr/minictr/rootfs"
+	"github.com/minictr/minictr/runtime"
+	"github.com/spf13/cobra"
+)
+
+// useImage finds the image, pulls it where it has to, and takes from it what the
+// command line leaves open.
+func (a *app) useImage(cmd *cobra.Command, f *runFlags, args []string) error {
+	if f.rootfs != "" {
+		f.Image.Rootfs = f.rootfs
+		return f.command(cmd, rootfs.Config{}, args)
+	}
+	image, err := a.findImage(args[0], f.pull, f.platform)
+	if err != nil {
+		return err
+	}
+	f.Image = runtime.Image{Reference: args[0], ID: image.ID, Layers: image.Lower()}
+	return f.command(cmd, image.Config, args[1:])
+}
+
+// findImage returns the image from the store, pulling it as --pull says.
+func (a *app) findImage(name, pull, platform string) (*rootfs.Image, error) {
+	store := rootfs.OpenStore(a.root)
+	switch pull {
+	case "always":
+	case "missing", "never":
+		image, err := store.Lookup(name)
+		if err == nil || pull == "never" || !is[*rootfs.NotFoundError](err) {
+			return image, err
+		}
+		fmt.Fprintf(a.err, "image %s is not here; pulling it\n", name)
+	default:
+		return nil, usageError{fmt.Errorf("--pull %q: there are always, missing and never", pull)}
+	}
+	args := []string{"pull", "--quiet-id"}
+	if platform != "" {
+		args = append(args, "--platform", platform)
+	}
+	if err := a.imageProgram(append(args, name)...); err != nil {
+		return nil, err
+	}
+	return store.Lookup(name)
+}
+
+// imageProgram runs minictr-image, which holds all that talks to registries and
+// unpacks archives: its libraries would cost every other command their start-up.
+func (a *app) imageProgram(args ...string) error {
+	path, err := runtime.Beside("minictr-image")
+	if err != nil {
+		return err
+	}
+	c := exec.Command(path, append([]string{"--root", a.root}, args...)...)
+	c.Stdin, c.Stdout, c.Stderr = a.in, a.out, a.err
+	err = c.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exitError(exitFailed) // it has said why
+	}
+	return err
+}
+
+// command works out what the container runs and with what environment: the
+// image's entrypoint and command by Docker's rules.
+func (f *runFlags) command(cmd *cobra.Command, image rootfs.Config, args []string) error {
+	entrypoint := image.Entrypoint
+	if cmd.Flags().Changed("entrypoint") {
+		entrypoint = nil
+		if f.entrypoint != "" {
+			entrypoint = []string{f.entrypoint}
+		}
+	} else if len(args) == 0 {
+		args = image.Cmd
+	}
+	f.Args = append(append([]string(nil), entrypoint...), args...)
+	if len(f.Args) == 0 {
+		return usageError{errors.New("no command: the image has none, and none follows its name")}
+	}
+	asked := f.Env
+	f.Env = append([]string(nil), image.Env...)
+	if !hasVariable(f.Env, "PATH") {
+		f.Env = append(f.Env, "PATH="+runtime.DefaultPath)
+	}
+	if f.Hostname != "" {
+		f.Env = append(f.Env, "HOSTNAME="+f.Hostname)
+	}
+	if f.Terminal {
+		f.Env = append(f.Env, "TERM=xterm")
+	}
+	f.Env = mergeEnv(f.Env, asked)
+	f.Cwd = firstOf(f.Cwd, image.WorkingDir, "/")
+	f.User = firstOf(f.User, image.User)
+	f.StopSignal = firstOf(f.StopSignal, image.StopSignal, "SIGTERM")
+	for k, v := range image.Labels {
+		if f.Labels == nil {
+			f.Labels = map[string]string{}
+		}
+		if _, own := f.Labels[k]; !own {
+			f.Labels[k] = v
+		}
+	}
+	return nil
+}
+
+func firstOf(list ...string) string {
+	for _, s := range list {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+func variableName(assignment string) string {
+	for i := range assignment {
+		if assignment[i] == '=' {
+			return assignment[:i]
+		}
+	}
+	return assignment
+}
+
+func hasVariable(env []string, name string) bool {
+	for _, e := range env {
+		if variableName(e) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// mergeEnv sets variables in env, each in the place where it is already.
+func mergeEnv(env, more []string) []string {
+next:
+	for _, m := range more {
+		for i, e := range env {
+			if variableName(e) == variableName(m) {
+				env[i] = m
+				continue next
+			}
+		}
+		env = append(env, m)
+	}
+	return env
+}

@@ -1,0 +1,333 @@
+package main
+
+import (
+	"encoding/csv"
+	"fmt"
+	"math"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/minictr/minictr/cgroups"
+	"github.com/minictr/minictr/runtime"
+)
+
+// parseMounts understands -v, --mount and --tmpfs.
+func (f *runFlags) parseMounts() error {
+	for _, v := range f.volumes {
+		m, err := parseVolume(v)
+		if err != nil {
+			return fmt.Errorf("--volume %q: %w", v, err)
+		}
+		f.Mounts = append(f.Mounts, m)
+	}
+	for _, v := range f.mounts {
+		m, err := parseMount(v)
+		if err != nil {
+			return fmt.Errorf("--mount %q: %w", v, err)
+		}
+		f.Mounts = append(f.Mounts, m)
+	}
+	for _, v := range f.tmpfs {
+		target, options, _ := strings.Cut(v, ":")
+		m, err := tmpfsMount(target, splitList(options))
+		if err != nil {
+			return fmt.Errorf("--tmpfs %q: %w", v, err)
+		}
+		f.Mounts = append(f.Mounts, m)
+	}
+	return f.uniqueTargets()
+}
+
+// uniqueTargets refuses two mounts at one place.
+func (f *runFlags) uniqueTargets() error {
+	seen := map[string]bool{}
+	for _, m := range f.Mounts {
+		if seen[m.Destination] {
+			return fmt.Errorf("two mounts at %s", m.Destination)
+		}
+		seen[m.Destination] = true
+	}
+	return nil
+}
+
+// volumeOptions are the words that may stand behind the second colon of -v.
+const volumeOptions = " ro rw rprivate private rshared shared rslave slave nosuid nodev noexec bind rbind suid dev exec "
+
+// parseVolume reads HOST:CONTAINER[:OPTIONS].
+func parseVolume(text string) (runtime.Mount, error) {
+	parts := strings.Split(text, ":")
+	if len(parts) < 2 || len(parts) > 3 || parts[0] == "" {
+		return runtime.Mount{}, fmt.Errorf("not of the form HOST:CONTAINER[:OPTIONS]")
+	}
+	source := parts[0]
+	if strings.HasPrefix(source, ".") || strings.HasPrefix(source, "~/") {
+		abs, err := filepath.Abs(source)
+		if err != nil {
+			return runtime.Mount{}, err
+		}
+		source = abs
+	}
+	if !filepath.IsAbs(source) {
+		return runtime.Mount{}, fmt.Errorf("%s is no absolute path; named volumes are not supported", source)
+	}
+	m := runtime.Mount{Type: "bind", Source: filepath.Clean(source), Destination: parts[1], Options: []string{"rbind"}, CreateSource: true}
+	if len(parts) == 3 {
+		for _, o := range splitList(parts[2]) {
+			if o == "z" || o == "Z" { // SELinux labels, which no kernel without SELinux has
+				continue
+			}
+			if !strings.Contains(volumeOptions, " "+o+" ") {
+				return m, fmt.Errorf("unknown option %q", o)
+			}
+			m.Options = append(m.Options, o)
+		}
+	}
+	return m, validTarget(&m)
+}
+
+// validTarget cleans the mount's place in the container and checks it.
+func validTarget(m *runtime.Mount) error {
+	if !filepath.IsAbs(m.Destination) {
+		return fmt.Errorf("the place in the container, %q, is no absolute path", m.Destination)
+	}
+	m.Destination = filepath.Clean(m.Destination)
+	if m.Destination == "/" {
+		return fmt.Errorf("the container's / cannot be a mount; --rootfs DIR uses a directory as root")
+	}
+	return nil
+}
+
+// parseMount reads the comma-separated form of --mount.
+func parseMount(text string) (runtime.Mount, error) {
+	fields, err := csv.NewReader(strings.NewReader(text)).Read()
+	if err != nil {
+		return runtime.Mount{}, err
+	}
+	m := runtime.Mount{Type: "bind"}
+	var tmpfs []string
+	for _, field := range fields {
+		key, value, _ := strings.Cut(field, "=")
+		switch strings.ToLower(key) {
+		case "type":
+			m.Type = value
+		case "source", "src":
+			m.Source = value
+		case "target", "destination", "dst":
+			m.Destination = value
+		case "readonly", "ro":
+			if value != "false" && value != "0" {
+				m.Options = append(m.Options, "ro")
+			}
+		case "bind-propagation":
+			m.Options = append(m.Options, value)
+		case "tmpfs-size":
+			tmpfs = append(tmpfs, "size="+value)
+		case "tmpfs-mode":
+			tmpfs = append(tmpfs, "mode="+value)
+		default:
+			return m, fmt.Errorf("unknown key %q", key)
+		}
+	}
+	switch m.Type {
+	case "tmpfs":
+		return tmpfsMount(m.Destination, append(tmpfs, m.Options...))
+	case "bind":
+		if !filepath.IsAbs(m.Source) {
+			return m, fmt.Errorf("the source %q is no absolute path", m.Source)
+		}
+		m.Options = append([]string{"rbind"}, m.Options...)
+		return m, validTarget(&m)
+	}
+	return m, fmt.Errorf("unknown type %q; there are bind and tmpfs", m.Type)
+}
+
+// tmpfsMount has Docker's options where none are given.
+func tmpfsMount(target string, options []string) (runtime.Mount, error) {
+	m := runtime.Mount{Type: "tmpfs", Source: "tmpfs", Destination: target, Options: append([]string{"nosuid", "nodev", "noexec"}, options...)}
+	return m, validTarget(&m)
+}
+
+// splitList splits at commas; nothing gives nothing.
+func splitList(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
+}
+
+// parseDevices reads HOST[:CONTAINER[:rwm]].
+func (f *runFlags) parseDevices() error {
+	for _, text := range f.devices {
+		parts := strings.Split(text, ":")
+		d := runtime.Device{Host: parts[0], Container: parts[0], Permissions: "rwm"}
+		switch {
+		case len(parts) == 3:
+			d.Container, d.Permissions = parts[1], parts[2]
+		case len(parts) == 2 && strings.HasPrefix(parts[1], "/"):
+			d.Container = parts[1]
+		case len(parts) == 2:
+			d.Permissions = parts[1]
+		case len(parts) > 3:
+			return fmt.Errorf("--device %q: not of the form HOST[:CONTAINER[:rwm]]", text)
+		}
+		if strings.Trim(d.Permissions, "rwm") != "" || d.Permissions == "" {
+			return fmt.Errorf("--device %q: permissions %q are not of r, w and m", text, d.Permissions)
+		}
+		f.Devices = append(f.Devices, d)
+	}
+	return nil
+}
+
+// parseSecurity understands --cap-add, --cap-drop, --security-opt, --sysctl and
+// --umask.
+func (f *runFlags) parseSecurity() (err error) {
+	if f.Capabilities, err = runtime.Capabilities(f.Privileged, f.capAdd, f.capDrop); err != nil {
+		return err
+	}
+	for _, o := range f.securityOpt {
+		if err := f.securityOption(o); err != nil {
+			return fmt.Errorf("--security-opt %q: %w", o, err)
+		}
+	}
+	for _, s := range f.sysctls {
+		key, value, found := strings.Cut(s, "=")
+		if !found || key == "" {
+			return fmt.Errorf("--sysctl %q: not of the form NAME=VALUE", s)
+		}
+		if err := runtime.ValidateSysctl(key, f.Network.Mode); err != nil {
+			return fmt.Errorf("--sysctl %s: %w", s, err)
+		}
+		if f.Sysctls == nil {
+			f.Sysctls = map[string]string{}
+		}
+		f.Sysctls[key] = value
+	}
+	if f.umask != "" {
+		m, err := strconv.ParseUint(f.umask, 8, 9)
+		if err != nil {
+			return fmt.Errorf("--umask %q: not an octal mask up to 0777", f.umask)
+		}
+		mask := uint32(m)
+		f.Umask = &mask
+	}
+	return nil
+}
+
+func (f *runFlags) securityOption(o string) error {
+	key, value, found := strings.Cut(o, "=")
+	if !found {
+		key, value, _ = strings.Cut(o, ":")
+	}
+	switch {
+	case key == "no-new-privileges" && (value == "" || value == "true"):
+		f.NoNewPrivileges = true
+	case key == "no-new-privileges" && value == "false":
+		f.NoNewPrivileges = false
+	case key == "seccomp" && value == "unconfined":
+		f.Seccomp = "unconfined"
+	case key == "seccomp" && value != "":
+		b, err := os.ReadFile(value)
+		if err != nil {
+			return err
+		}
+		f.Seccomp = string(b)
+		return runtime.ValidateSeccomp(b)
+	case key == "apparmor" && value == "unconfined", key == "label" && value == "disable":
+		// There is no such confinement, so there is nothing to switch off.
+	default:
+		return fmt.Errorf("there are no-new-privileges, seccomp=unconfined and seccomp=FILE")
+	}
+	return nil
+}
+
+// parseUlimits reads NAME=SOFT[:HARD]; -1 and "unlimited" are no limit.
+func (f *runFlags) parseUlimits() error {
+	for _, text := range f.ulimits {
+		name, values, found := strings.Cut(text, "=")
+		if !found {
+			return fmt.Errorf("--ulimit %q: not of the form NAME=SOFT[:HARD]", text)
+		}
+		soft, hard, two := strings.Cut(values, ":")
+		if !two {
+			hard = soft
+		}
+		s, err := parseLimit(soft)
+		h, err2 := parseLimit(hard)
+		if err != nil || err2 != nil {
+			return fmt.Errorf("--ulimit %q: a limit is a number, or -1 for none", text)
+		}
+		if s > h {
+			return fmt.Errorf("--ulimit %q: the soft limit is higher than the hard one", text)
+		}
+		if err := f.AddUlimit(name, s, h); err != nil {
+			return fmt.Errorf("--ulimit %q: %w", text, err)
+		}
+	}
+	f.DefaultUlimits()
+	return nil
+}
+
+func parseLimit(text string) (uint64, error) {
+	if text == "-1" || text == "unlimited" {
+		return math.MaxUint64, nil
+	}
+	return strconv.ParseUint(text, 10, 64)
+}
+
+// parseLimits understands the flags of package cgroups, --shm-size and
+// --oom-score-adj.
+func (f *runFlags) parseLimits() (err error) {
+	if f.Resources, err = cgroups.Resources(f.limits, nil); err != nil {
+		return err
+	}
+	if f.shmSize != "" {
+		if f.ShmSize, err = cgroups.ParseMemory(f.shmSize); err != nil {
+			return fmt.Errorf("--shm-size: %w", err)
+		}
+	}
+	if f.oomScore != "" {
+		if f.OOMScoreAdj, err = strconv.Atoi(f.oomScore); err != nil || f.OOMScoreAdj < -1000 || f.OOMScoreAdj > 1000 {
+			return fmt.Errorf("--oom-score-adj %q: not a number from -1000 to 1000", f.oomScore)
+		}
+	}
+	return nil
+}
+
+// parseMappings reads --uidmap and --gidmap.
+func (f *runFlags) parseMappings() (err error) {
+	if len(f.gidmap) > 0 && len(f.uidmap) == 0 {
+		return fmt.Errorf("--gidmap needs --uidmap")
+	}
+	if len(f.gidmap) == 0 {
+		f.gidmap = f.uidmap
+	}
+	if f.UIDMappings, err = runtime.ParseIDMappings(f.uidmap); err != nil {
+		return fmt.Errorf("--uidmap: %w", err)
+	}
+	if f.GIDMappings, err = runtime.ParseIDMappings(f.gidmap); err != nil {
+		return fmt.Errorf("--gidmap: %w", err)
+	}
+	return nil
+}
+
+// parseDNS checks --dns and --add-host.
+func (f *runFlags) parseDNS() error {
+	for _, s := range f.DNS.Servers {
+		if _, err := netip.ParseAddr(s); err != nil {
+			return fmt.Errorf("--dns %q: not an IP address", s)
+		}
+	}
+	for _, h := range f.DNS.AddHosts {
+		name, address, found := strings.Cut(h, ":")
+		if !found || name == "" {
+			return fmt.Errorf("--add-host %q: not of the form NAME:ADDRESS", h)
+		}
+		if _, err := netip.ParseAddr(strings.Trim(address, "[]")); err != nil && address != "host-gateway" {
+			return fmt.Errorf("--add-host %q: %q is neither an IP address nor host-gateway", h, address)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package runtime
+
+import (
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Config is what was asked of a container, with every blank filled: what a
+// command line, an image and the defaults make together. It is written once,
+// as config.json, and never changes while the container runs; from it the OCI
+// spec can be made again (Config.Spec).
+type Config struct {
+	ID      string    `json:"id"`   // 64 hexadecimal digits
+	Name    string    `json:"name"` // unique among the containers of one --root
+	Created time.Time `json:"created"`
+	Image   Image     `json:"image"`
+
+	Args       []string `json:"args"` // the command, resolved from entrypoint and arguments
+	Env        []string `json:"env,omitempty"`
+	Cwd        string   `json:"cwd,omitempty"`
+	User       string   `json:"user,omitempty"` // user[:group], names or numbers
+	Groups     []string `json:"groups,omitempty"`
+	Hostname   string   `json:"hostname,omitempty"`
+	Domainname string   `json:"domainname,omitempty"`
+	Terminal   bool     `json:"tty,omitempty"`
+	OpenStdin  bool     `json:"openStdin,omitempty"`
+	Init       bool     `json:"init,omitempty"`
+	Remove     bool     `json:"autoRemove,omitempty"` // --rm
+	Detach     bool     `json:"detach,omitempty"`
+	StopSignal string   `json:"stopSignal,omitempty"`
+	// StopTimeout is in seconds; negative waits for ever.
+	StopTimeout int               `json:"stopTimeout"`
+	Labels      map[string]string `json:"labels,omitempty"`
+
+	ReadOnly bool     `json:"readOnly,omitempty"`
+	Mounts   []Mount  `json:"mounts,omitempty"`
+	Devices  []Device `json:"devices,omitempty"`
+
+	Privileged      bool                   `json:"privileged,omitempty"`
+	Capabilities    []string               `json:"capabilities,omitempty"`
+	NoNewPrivileges bool                   `json:"noNewPrivileges,omitempty"`
+	Seccomp         string                 `json:"seccomp,omitempty"` // "": the default profile, "unconfined", or a profile as JSON
+	Ulimits         []specs.POSIXRlimit    `json:"ulimits,omitempty"`
+	Sysctls         map[string]string      `json:"sysctls,omitempty"`
+	OOMScoreAdj     int                    `json:"oomScoreAdj,omitempty"`
+	Umask           *uint32                `json:"umask,omitempty"`
+	UIDMappings     []specs.LinuxIDMapping `json:"uidMappings,omitempty"`
+	GIDMappings     []specs.LinuxIDMapping `json:"gidMappings,omitempty"`
+
+	Resources *specs.LinuxResources `json:"resources,omitempty"`
+	ShmSize   int64                 `json:"shmSize,omitempty"` // bytes; 0 means 64 MiB
+	Network   Network               `json:"network"`
+	DNS       DNS                   `json:"dns"`
+}
+
+// Image says where the root file system comes from: the layers of an image, or
+// a directory.
+type Image struct {
+	Reference string   `json:"reference,omitempty"`
+	ID        string   `json:"id,omitempty"`
+	Layers    []string `json:"layers,omitempty"` // topmost first, absolute paths
+	Rootfs    string   `json:"rootfs,omitempty"` // --rootfs
+}
+
+// Mount is a volume, a bind mount or a tmpfs that the user asked for.
+type Mount struct {
+	Type        string   `json:"type"` // bind or tmpfs
+	Source      string   `json:"source,omitempty"`
+	Destination string   `json:"destination"`
+	Options     []string `json:"options,omitempty"`
+	// CreateSource makes a missing source directory, as -v does and --mount
+	// does not.
+	CreateSource bool `json:"createSource,omitempty"`
+}
+
+// Device is a device of the host that the container gets.
+type Device struct {
+	Host        string `json:"host"`
+	Container   string `json:"container"`
+	Permissions string `json:"permissions"` // of r, w and m
+}
+
+// DNS is what --dns, --dns-search, --dns-option and --add-host asked for.
+type DNS struct {
+	Servers  []string `json:"servers,omitempty"`
+	Search   []string `json:"search,omitempty"`
+	Options  []string `json:"options,omitempty"`
+	AddHosts []string `json:"addHosts,omitempty"` // NAME:ADDRESS
+}
+
+// Network says which network a container gets.
+type Network struct {
+	Mode string `json:"mode"`           // bridge, none, host, container or ns
+	Join string `json:"join,omitempty"` // container: its id; ns: a path
+	IP   string `json:"ip,omitempty"`   // --ip
+	MAC  string `json:"mac,omitempty"`  // --mac-address
+}
+
+// hostUID and hostGID are the host's numbers of a user and a group of the
+// container. Without a user namespace they are the same.
+func (c *Config) hostUID(uid uint32) uint32 { return hostID(c.UIDMappings, uid) }
+func (c *Config) hostGID(gid uint32) uint32 { return hostID(c.GIDMappings, gid) }
+
+func hostID(mappings []specs.LinuxIDMapping, id uint32) uint32 {
+	for _, m := range mappings {
+		if id >= m.ContainerID && id-m.ContainerID < m.Size {
+			return m.HostID + id - m.ContainerID
+		}
+	}
+	return id
+}

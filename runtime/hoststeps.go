@@ -1,0 +1,105 @@
+package runtime
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/minictr/minictr/runtime/step"
+)
+
+// makeDirectory is a directory of a container's own; its Undo removes it with
+// what is in it.
+type makeDirectory struct {
+	path string
+	mode os.FileMode
+	what string // "the container's own layer"
+}
+
+func (s *makeDirectory) Apply() error {
+	err := os.Mkdir(s.path, s.mode)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(parent(s.path), 0o700); err != nil {
+			return err
+		}
+		err = os.Mkdir(s.path, s.mode)
+	}
+	return err
+}
+
+func (s *makeDirectory) Undo() error { return os.RemoveAll(s.path) }
+
+func (s *makeDirectory) Check() error {
+	_, err := os.Stat(s.path)
+	return err
+}
+
+func (s *makeDirectory) Words() string { return "make the directory for " + s.what }
+
+func (s *makeDirectory) String() string { return "mkdir -p -m 700 " + s.path }
+
+// writeFile is a new file: a value as JSON, or a text.
+type writeFile struct {
+	path  string
+	value any
+	mode  os.FileMode // 0 means 0600
+	words string
+}
+
+func (s *writeFile) content() ([]byte, error) {
+	if text, ok := s.value.(string); ok {
+		return []byte(text), nil
+	}
+	return json.Marshal(s.value)
+}
+
+func (s *writeFile) Apply() error {
+	b, err := s.content()
+	if err != nil {
+		return step.Fail("write", s.path, err)
+	}
+	mode := s.mode
+	if mode == 0 {
+		mode = 0o600
+	}
+	return os.WriteFile(s.path, b, mode)
+}
+
+func (s *writeFile) Undo() error { return ignoreMissing(os.Remove(s.path)) }
+
+func (s *writeFile) Check() error {
+	_, err := os.Stat(s.path)
+	return err
+}
+
+func (s *writeFile) Words() string { return s.words }
+
+func (s *writeFile) String() string { return "cat > " + s.path }
+
+// reserveName makes a name the container's.
+type reserveName struct {
+	runtime  *Runtime
+	name, id string
+}
+
+func (s *reserveName) Apply() error { return s.runtime.takeName(s.name, s.id) }
+func (s *reserveName) Undo() error  { return s.runtime.freeName(s.name, s.id) }
+
+func (s *reserveName) Check() error {
+	_, err := s.runtime.resolve(s.name)
+	return err
+}
+
+func (s *reserveName) Words() string { return "give it the name " + s.name }
+
+func (s *reserveName) String() string {
+	return "ln -s " + s.id + " " + s.runtime.Root + "/names/" + s.name
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,294 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/minictr/minictr/cgroups"
+	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/runtime/program"
+	"github.com/minictr/minictr/runtime/step"
+	"golang.org/x/sys/unix"
+)
+
+// Watch is told what a launch does, as it does it. The zero value is told
+// nothing.
+type Watch struct {
+	Step      step.Observer       // a change to the host
+	Operation func(program.Event) // a system call of the child
+}
+
+// Standard is where the container's standard streams go when it is not
+// detached. Without Terminal the descriptors are handed on as they are.
+type Standard struct {
+	Stdin, Stdout, Stderr *os.File
+}
+
+// launch is one container being started: what has been done so far, in the order
+// in which it has to be undone, and the descriptors that it holds.
+type launch struct {
+	*Runtime
+	config *Config
+	watch  Watch
+	done   []step.Step
+	fds    []int
+
+	lock        *lock
+	plan        plan
+	host        *cgroups.Host
+	group       *cgroups.Group
+	network     *network.Config
+	networkDone chan error // while networkBegin is at work
+	release     pipes
+	master      *os.File // of the terminal
+	pid         int
+	pidfd       int
+}
+
+// pipes are the write ends that let the child go on.
+type pipes struct{ mapped, grouped, start int }
+
+// apply applies steps, and remembers them for undo.
+func (l *launch) apply(steps ...step.Step) error {
+	if err := step.Run(steps, l.watch.Step); err != nil {
+		return err
+	}
+	l.done = append(l.done, steps...)
+	return nil
+}
+
+// own makes the launch the owner of a descriptor, and moves it out of the way of
+// the low numbers.
+func (l *launch) own(fd int) (int, error) {
+	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, firstPrivate)
+	unix.Close(fd)
+	if err != nil {
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	l.fds = append(l.fds, high)
+	return high, nil
+}
+
+// pipe makes a close-on-exec pipe of high descriptors that the launch owns.
+func (l *launch) pipe() (read, write int, err error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return -1, -1, os.NewSyscallError("pipe2", err)
+	}
+	read, err = l.own(p[0])
+	write, err2 := l.own(p[1])
+	return read, write, errors.Join(err, err2)
+}
+
+// close closes what the launch owns.
+func (l *launch) close() {
+	for _, fd := range l.fds {
+		unix.Close(fd)
+	}
+	l.fds = nil
+}
+
+// undo takes everything back, after a failure.
+func (l *launch) undo() error {
+	if l.pidfd > 0 {
+		_ = unix.PidfdSendSignal(l.pidfd, unix.SIGKILL, nil, 0) // it may be gone already
+		waitChild(l.pid)
+	}
+	if l.networkDone != nil {
+		<-l.networkDone
+	}
+	l.close()
+	err := errors.Join(l.releaseLease(), step.Undo(l.done))
+	l.lock.release()
+	return err
+}
+
+// run brings the container to life: everything up to the moment at which its
+// process has become the command. On an error nothing of it is left.
+func (l *launch) run(io Standard) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.undo())
+		}
+	}()
+	for _, stage := range []func() error{
+		l.networkBegin, // beside the next ones
+		l.prepareDevices,
+		l.prepareGroup,
+		l.prepareRoot,
+		l.networkEnd,
+		l.prepareFiles,
+		l.prepareMounts,
+		l.preparePaths,
+		l.prepareUser,
+		l.prepareFilter,
+		func() error { return l.prepareStreams(io) },
+		l.preparePipes,
+		l.start,
+	} {
+		if err := stage(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start clones the child and, while it makes its mounts, makes its network and
+// moves it into its cgroup.
+func (l *launch) start() error {
+	p, err := compile(l.plan)
+	if err != nil {
+		return err
+	}
+	options := program.Options{Flags: l.plan.cloneFlags, Cgroup: l.plan.cgroupFD, Observe: l.watch.Operation}
+	if l.plan.monitor != nil {
+		options.Flags, options.Cgroup = 0, 0
+	}
+	child, err := program.Start(p, options)
+	if err != nil {
+		return step.Fail("clone", l.config.Name, err)
+	}
+	defer child.Close()
+	l.pid, l.pidfd = child.Pid, child.Pidfd
+	l.fds = append(l.fds, child.Pidfd)
+	if err := l.findContainer(child); err != nil {
+		return err
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- l.attach() }()
+	err = l.connect()
+	if err := errors.Join(err, <-failed); err != nil {
+		return l.firstCause(child, err)
+	}
+	if err := l.keepState(); err != nil {
+		return err
+	}
+	if err := l.let(l.release.start); err != nil {
+		return l.firstCause(child, err)
+	}
+	if _, err := child.Receive(); !errors.Is(err, io.EOF) {
+		return l.explain(err)
+	}
+	return nil
+}
+
+// findContainer, for a detached container, learns its pid from the monitor.
+func (l *launch) findContainer(child *program.Process) error {
+	if l.plan.monitor == nil {
+		return nil
+	}
+	pid, err := child.Receive()
+	if err != nil {
+		return l.explain(err)
+	}
+	l.pid = int(pid)
+	return nil
+}
+
+// firstCause prefers what the child reported: when it fails, what the parent
+// tries with it fails too.
+func (l *launch) firstCause(child *program.Process, err error) error {
+	_ = unix.PidfdSendSignal(l.pidfd, unix.SIGKILL, nil, 0) // ends the wait for a report
+	for _, fd := range []*int{&l.release.mapped, &l.release.grouped, &l.release.start} {
+		if *fd != 0 {
+			unix.Close(*fd)
+			*fd = 0
+		}
+	}
+	var report *program.Error
+	if _, e := child.Receive(); errors.As(e, &report) && report.Errno != 0 {
+		return l.explain(report)
+	}
+	return err
+}
+
+// let writes the byte that a read of the child waits for.
+func (l *launch) let(fd int) error {
+	if fd == 0 {
+		return nil
+	}
+	_, err := unix.Write(fd, []byte{1})
+	return step.Fail("release", l.config.Name, err)
+}
+
+// attach moves the child into its cgroup, where it was not born there. The first
+// attach after a quiet time waits for an RCU grace period, some 10 ms, so this
+// goes on beside the network.
+func (l *launch) attach() error {
+	if l.plan.mapped != 0 {
+		if err := l.mapIDs(); err != nil {
+			return err
+		}
+	}
+	if l.plan.grouped == 0 {
+		return nil
+	}
+	if l.group != nil {
+		if err := step.Run(l.group.Attach(l.pid), l.watch.Step); err != nil {
+			return err
+		}
+	}
+	return l.let(l.release.grouped)
+}
+
+// keepState writes state.json, from when on other commands see the container.
+func (l *launch) keepState() error {
+	ticks, _, err := processStart(l.pid)
+	if err != nil {
+		return step.Fail("read the start time of", fmt.Sprint(l.pid), err)
+	}
+	s := State{Pid: l.pid, StartTime: ticks, BootID: bootID(), Started: time.Now(), Network: l.network}
+	if l.group != nil {
+		s.Cgroups = l.group.Paths()
+	}
+	return l.apply(&writeFile{path: l.running(l.config.ID, "state.json"), value: &s, words: "write down that it runs"})
+}
+
+// explain turns the failure of an operation into one that a user understands.
+func (l *launch) explain(err error) error {
+	var report *program.Error
+	if !errors.As(err, &report) {
+		return err
+	}
+	if report.Op.Name == "execveat" && report.Errno != 0 {
+		return &CommandError{Command: l.config.Args[0], Errno: report.Errno}
+	}
+	return err
+}
+
+// CommandError is a command that could not be run in the container.
+type CommandError struct {
+	Command string
+	Errno   unix.Errno
+}
+
+func (e *CommandError) Error() string {
+	cause := e.Errno.Error()
+	switch e.Errno {
+	case unix.ENOENT:
+		cause = "not found"
+		if filepath.Base(e.Command) == e.Command {
+			cause = "not found in PATH"
+		}
+	case unix.ENOEXEC:
+		cause = "not a program this machine can run (exec format error)"
+	}
+	return "run " + e.Command + ": " + cause
+}
+
+// Unwrap returns the errno.
+func (e *CommandError) Unwrap() error { return e.Errno }
+
+// waitChild reaps a child that has been killed.
+func waitChild(pid int) {
+	var status unix.WaitStatus
+	for {
+		if _, err := unix.Wait4(pid, &status, 0, nil); !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}

@@ -1,0 +1,353 @@
+package runtime
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/minictr/minictr/cgroups"
+	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/runtime/step"
+	"golang.org/x/sys/unix"
+)
+
+// lostExitCode is the exit code of a container whose end nobody saw, because its
+// monitor was killed.
+const lostExitCode = 255
+
+func parent(path string) string { return filepath.Dir(path) }
+
+// Run makes a container and starts it. For a detached container it returns when
+// its process runs; otherwise the caller waits with Process.Wait. When it fails,
+// nothing of the container is left.
+func (r *Runtime) Run(c *Config, io Standard, w Watch) (*Process, error) {
+	if err := r.fill(c); err != nil {
+		return nil, err
+	}
+	l := &launch{Runtime: r, config: c, watch: w}
+	if err := l.create(); err != nil {
+		return nil, errors.Join(err, l.undo())
+	}
+	return l.finishStart(io)
+}
+
+// fill gives the container an id, a name and a hostname, where it has none.
+func (r *Runtime) fill(c *Config) error {
+	if c.ID == "" {
+		c.ID = newID()
+	}
+	if c.Name == "" {
+		c.Name = r.freshName()
+	}
+	if c.Created.IsZero() {
+		c.Created = time.Now()
+	}
+	if c.Hostname == "" && c.Network.Mode != "host" {
+		c.Hostname = c.ID[:12]
+	}
+	return ValidateName(c.Name)
+}
+
+// create makes the container's directories, name and config.json.
+func (l *launch) create() (err error) {
+	c := l.config
+	if err := l.apply(&makeDirectory{l.lasting(c.ID), 0o700, "what outlives the container's process"}); err != nil {
+		return err
+	}
+	if l.lock, err = l.lockWait(c.ID); err != nil {
+		return err
+	}
+	steps := []step.Step{&reserveName{l.Runtime, c.Name, c.ID}}
+	if c.Image.Rootfs == "" {
+		steps = append(steps,
+			&makeDirectory{l.lasting(c.ID, "upper"), 0o755, "the container's own layer"},
+			&makeDirectory{l.lasting(c.ID, "work"), 0o700, "the overlay's work"})
+	}
+	return l.apply(append(steps, &writeFile{path: l.lasting(c.ID, "config.json"), value: c, words: "write down what was asked"})...)
+}
+
+// Start starts a container that has ended, or never ran, detached.
+func (r *Runtime) Start(name string, w Watch) error {
+	c, err := r.Container(name)
+	if err != nil {
+		return err
+	}
+	lock, err := r.lock(c.Config.ID)
+	if errors.Is(err, errLocked) || err == nil && c.Status == Running {
+		lock.release()
+		return step.Fail("start", name, errors.New("it is running"))
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.healLocked(c.Config.ID); err != nil {
+		lock.release()
+		return err
+	}
+	c.Config.Detach = true
+	l := &launch{Runtime: r, config: c.Config, watch: w, lock: lock}
+	_, err = l.finishStart(Standard{})
+	return err
+}
+
+// finishStart makes the directory of the running state and runs the launch.
+func (l *launch) finishStart(io Standard) (*Process, error) {
+	if err := l.apply(&makeDirectory{l.running(l.config.ID), 0o700, "what ends with the container's process"}); err != nil {
+		return nil, errors.Join(err, l.undo())
+	}
+	l.plan.spec = l.config.Spec()
+	if err := l.run(io); err != nil {
+		return nil, err
+	}
+	if l.config.Detach {
+		l.close()
+		l.lock.release() // the monitor has a copy
+		return nil, nil
+	}
+	return l.process(), nil
+}
+
+// Finish deals with the end of a container whose monitor has written its exit
+// status. The monitor calls it by becoming minictr, and the lock that it held
+// ends with this process.
+func (r *Runtime) Finish(id string) error {
+	code, at, err := r.exitStatus(id)
+	if err != nil {
+		return err
+	}
+	return r.end(id, Result{ExitCode: code, Finished: at})
+}
+
+// exitStatus reads what the monitor wrote.
+func (r *Runtime) exitStatus(id string) (int, time.Time, error) {
+	b, err := os.ReadFile(r.running(id, "exit"))
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	code, stamp, _ := strings.Cut(string(bytes.TrimSpace(b)), " ")
+	n, err := strconv.Atoi(code)
+	if err != nil {
+		return 0, time.Time{}, step.Fail("read", r.running(id, "exit"), err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, stamp)
+	return n, at, step.Fail("read", r.running(id, "exit"), err)
+}
+
+// end gives back what the container held while it ran, and keeps the result or,
+// with --rm, removes the container. The caller holds the lock. It can be called
+// again after having been interrupted anywhere.
+func (r *Runtime) end(id string, result Result) error {
+	var errs []error
+	s := r.state(id)
+	oom, err := r.endGroup(id)
+	errs = append(errs, err)
+	if s != nil && s.Network != nil {
+		errs = append(errs, network.Release(s.Network))
+	} else if s == nil {
+		errs = append(errs, network.ReleaseOwner(r.Runroot, id))
+	}
+	if s != nil {
+		result.Started = s.Started
+	}
+	result.OOMKilled = oom
+	var c Config
+	known := read(r.lasting(id, "config.json"), &c) == nil
+	if known && !c.Remove {
+		errs = append(errs, replace(r.lasting(id, "result.json"), &result))
+	}
+	errs = append(errs, os.RemoveAll(r.running(id)))
+	if !known || c.Remove {
+		errs = append(errs, r.erase(id, c.Name))
+	}
+	return errors.Join(errs...)
+}
+
+// endGroup removes the cgroup and says whether a process in it was killed for
+// want of memory.
+func (r *Runtime) endGroup(id string) (oom bool, err error) {
+	h, err := cgroups.Detect()
+	if err != nil || h.Mode == cgroups.None {
+		return false, err
+	}
+	g, err := h.Open("/minictr/" + id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if n, err := g.OOMKills(); err == nil && n > 0 {
+		oom = true
+	}
+	return oom, g.Remove()
+}
+
+// erase removes the container's directory and name. config.json goes first: a
+// directory without it is no container.
+func (r *Runtime) erase(id, name string) error {
+	err := ignoreMissing(os.Remove(r.lasting(id, "config.json")))
+	if name != "" {
+		err = errors.Join(err, r.freeName(name, id))
+	}
+	return errors.Join(err, os.RemoveAll(r.lasting(id)))
+}
+
+// Remove removes a container. One that runs is refused with a *RunningError,
+// or, with force, killed first.
+func (r *Runtime) Remove(name string, force bool) error {
+	c, err := r.Container(name)
+	if err != nil {
+		return err
+	}
+	id := c.Config.ID
+	if c.Status == Running {
+		if !force {
+			return &RunningError{c.Config.Name}
+		}
+		if err := r.Signal(c, unix.SIGKILL); err != nil && !isNotRunning(err) {
+			return err
+		}
+	}
+	if err := r.await(id); err != nil {
+		return err
+	}
+	lock, err := r.lockWait(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // --rm has done it
+	}
+	if err != nil {
+		return step.Fail("remove", name, err)
+	}
+	defer lock.release()
+	c.Config.Remove = true
+	if err := replace(r.lasting(id, "config.json"), c.Config); err != nil {
+		return err
+	}
+	return r.end(id, Result{})
+}
+
+// RunningError is a container that would have to be stopped.
+type RunningError struct{ Name string }
+
+func (e *RunningError) Error() string { return "container " + e.Name + " is running" }
+
+func isNotRunning(err error) bool {
+	var n *NotRunningError
+	return errors.As(err, &n)
+}
+
+// Heal deals with everything that a killed command or monitor has left behind:
+// containers whose process is gone and that nobody looks after, and directories
+// of containers that were never finished.
+func (r *Runtime) Heal() error {
+	var errs []error
+	for _, dir := range []string{r.Root, r.Runroot} {
+		entries, err := os.ReadDir(filepath.Join(dir, "containers"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		for _, e := range entries {
+			if len(e.Name()) == 64 {
+				errs = append(errs, r.heal(e.Name()))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// heal looks at one container. Nothing is done while somebody holds its lock.
+func (r *Runtime) heal(id string) error {
+	lock, err := r.lock(id)
+	if errors.Is(err, errLocked) {
+		return nil
+	}
+	if errors.Is(err, fs.ErrNotExist) { // only its running state is left
+		return r.end(id, Result{})
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	return r.healLocked(id)
+}
+
+func (r *Runtime) healLocked(id string) error {
+	s := r.state(id)
+	if s.alive() {
+		return nil // it goes on without a monitor
+	}
+	_, running := os.Stat(r.running(id))
+	var c Config
+	if read(r.lasting(id, "config.json"), &c) == nil && !c.Remove && running != nil {
+		return nil // a container that has ended in order
+	}
+	result := Result{ExitCode: lostExitCode, Finished: time.Now(), Error: "its end was not seen: the process that looked after it was killed"}
+	if code, at, err := r.exitStatus(id); err == nil {
+		result = Result{ExitCode: code, Finished: at}
+	}
+	return r.end(id, result)
+}
+
+// Stop asks the container to end with its stop signal, and kills it when it has
+// not ended in time. It returns when all is cleaned up. A negative timeout waits
+// for ever.
+func (r *Runtime) Stop(c *Container, timeout time.Duration) error {
+	fd, err := c.pidfd()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	signal, err := ParseSignal(c.Config.StopSignal)
+	if err != nil {
+		return err
+	}
+	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return step.Fail("stop", c.Config.Name, err)
+	}
+	if !waitPidfd(fd, timeout) {
+		if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return step.Fail("kill", c.Config.Name, err)
+		}
+		waitPidfd(fd, -1)
+	}
+	return r.await(c.Config.ID)
+}
+
+// Wait waits until the container has ended and returns how.
+func (r *Runtime) Wait(c *Container) (*Result, error) {
+	if fd, err := c.pidfd(); err == nil {
+		waitPidfd(fd, -1)
+		unix.Close(fd)
+	}
+	if err := r.await(c.Config.ID); err != nil {
+		return nil, err
+	}
+	if err := r.heal(c.Config.ID); err != nil {
+		return nil, err
+	}
+	if result := r.result(c.Config.ID); result != nil {
+		return result, nil
+	}
+	return nil, &NotFoundError{c.Config.Name}
+}
+
+// waitPidfd waits until the process has ended, and reports whether it has.
+func waitPidfd(fd int, timeout time.Duration) bool {
+	deadline := time.Now().Add(timeout)
+	for {
+		ms := -1
+		if timeout >= 0 {
+			ms = int(max(0, time.Until(deadline).Milliseconds()))
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, ms)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		return err == nil && n > 0
+	}
+}

@@ -1,0 +1,361 @@
+package runtime
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/minictr/minictr/cgroups"
+	"github.com/minictr/minictr/rootfs"
+	"github.com/minictr/minictr/runtime/capability"
+	"github.com/minictr/minictr/runtime/program"
+	"github.com/minictr/minictr/runtime/seccomp"
+	"github.com/minictr/minictr/runtime/step"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// The stages of a launch that read the host and fill the plan.
+
+// prepareGroup makes the cgroup. On v2 the child is born in it.
+func (l *launch) prepareGroup() (err error) {
+	if l.host, err = cgroups.Detect(); err != nil {
+		return err
+	}
+	if l.host.Mode == cgroups.None {
+		return nil
+	}
+	if l.group, err = l.host.New(l.plan.spec.Linux.CgroupsPath, l.plan.spec.Linux.Resources); err != nil {
+		return err
+	}
+	if err := l.apply(l.group.Steps()...); err != nil {
+		return err
+	}
+	l.plan.hierarchies = hierarchiesOf(l.host)
+	fd, err := l.group.OpenDir()
+	if errors.Is(err, errors.ErrUnsupported) {
+		l.plan.cloneFlags &^= unix.CLONE_NEWCGROUP // later, when it is in its group
+		l.plan.cgroupNS = true
+		return nil
+	}
+	if err == nil {
+		l.plan.cgroupFD, err = l.own(fd)
+	}
+	return err
+}
+
+// prepareRoot makes the root file system as a detached mount: an overlay of the
+// image's layers and the container's own, or a directory.
+func (l *launch) prepareRoot() (err error) {
+	var fd int
+	if dir := l.config.Image.Rootfs; dir != "" {
+		fd, err = rootfs.BindDirectory(dir)
+	} else {
+		fd, err = rootfs.MountOverlay(rootfs.Overlay{
+			Lower: l.config.Image.Layers, Upper: l.lasting(l.config.ID, "upper"), Work: l.lasting(l.config.ID, "work"), Volatile: l.config.Remove,
+		})
+	}
+	if err != nil {
+		return err
+	}
+	l.plan.root, err = l.own(fd)
+	l.plan.attach = l.Runroot
+	return err
+}
+
+// prepareMounts opens the sources of the bind mounts and makes the mount points.
+// The sources are resolved here, on the host, once; what is mounted is what was
+// opened.
+func (l *launch) prepareMounts() error {
+	p := &l.plan
+	p.prepared, p.files = map[int]int{}, map[int]bool{}
+	if len(l.config.UIDMappings) > 0 {
+		l.bindDevices()
+	}
+	for i := range p.spec.Mounts {
+		m := &p.spec.Mounts[i]
+		m.Destination = path.Clean("/" + m.Destination)
+		if m.Type == "bind" {
+			if err := l.openBind(i, m); err != nil {
+				return err
+			}
+		}
+		if err := l.makeMountPoint(i, m); err != nil {
+			return step.Fail("make the mount point", m.Destination, err)
+		}
+	}
+	return nil
+}
+
+// openBind makes a detached bind mount of the source.
+func (l *launch) openBind(i int, m *specs.Mount) error {
+	o := parseMountOptions(m.Options)
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	if o.recursive || !o.bind {
+		flags |= unix.AT_RECURSIVE
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, flags)
+	if err != nil {
+		return step.Fail("mount", m.Source+" on "+m.Destination, err)
+	}
+	if fd, err = l.own(fd); err != nil {
+		return err
+	}
+	l.plan.prepared[i] = fd
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return step.Fail("mount", m.Source+" on "+m.Destination, err)
+	}
+	l.plan.files[i] = stat.Mode&unix.S_IFMT != unix.S_IFDIR
+	propagation := o.propagation
+	if propagation == 0 {
+		propagation, o.deep = unix.MS_PRIVATE, true
+	}
+	attr := unix.MountAttr{Attr_set: o.set, Attr_clr: o.clear, Propagation: propagation}
+	how := uint(unix.AT_EMPTY_PATH)
+	if flags&unix.AT_RECURSIVE != 0 {
+		how |= unix.AT_RECURSIVE
+	}
+	return step.Fail("set the options of the mount", m.Destination, unix.MountSetattr(fd, "", how, &attr))
+}
+
+// makeMountPoint makes a missing mount point on the root file system, or on a
+// bind mount that covers it. On a tmpfs of the container the child makes it.
+func (l *launch) makeMountPoint(i int, m *specs.Mount) error {
+	root := l.plan.root
+	below, rest := cover(l.plan.spec.Mounts, i, m.Destination)
+	if below >= 0 {
+		fd, bound := l.plan.prepared[below]
+		if !bound || l.plan.files[below] {
+			return nil
+		}
+		root = fd
+	}
+	if l.plan.files[i] {
+		return rootfs.EnsureFile(root, rest)
+	}
+	return rootfs.MkdirAll(root, rest, 0o755, int(l.config.hostUID(0)), int(l.config.hostGID(0)))
+}
+
+// preparePaths finds out which of the paths to mask and to protect exist: those
+// of procfs and sysfs are the same in the container as here.
+func (l *launch) preparePaths() error {
+	p := &l.plan
+	p.masks = map[string]bool{}
+	for _, m := range p.spec.Linux.MaskedPaths {
+		if s, err := os.Stat(m); err == nil {
+			p.masks[m] = s.IsDir()
+		}
+	}
+	for _, r := range p.spec.Linux.ReadonlyPaths {
+		if _, err := os.Stat(r); err == nil {
+			p.readonly = append(p.readonly, r)
+		}
+	}
+	return nil
+}
+
+// prepareDevices lists the nodes for /dev, looks those of --device up, and says
+// in the resources which the container may use.
+func (l *launch) prepareDevices() error {
+	p := &l.plan
+	resources := specs.LinuxResources{}
+	if r := p.spec.Linux.Resources; r != nil {
+		resources = *r
+	}
+	p.spec.Linux.Resources = &resources
+	resources.Devices = cgroups.DefaultDevices()
+	if l.config.Privileged {
+		resources.Devices = cgroups.AllDevices()
+	}
+	if len(l.config.UIDMappings) == 0 {
+		p.devices = append(p.devices, defaultDevices...)
+	}
+	for _, d := range l.config.Devices {
+		var s unix.Stat_t
+		if err := unix.Stat(d.Host, &s); err != nil {
+			return step.Fail("add device", d.Host, err)
+		}
+		if t := s.Mode & unix.S_IFMT; t != unix.S_IFCHR && t != unix.S_IFBLK {
+			return step.Fail("add device", d.Host, errors.New("not a device"))
+		}
+		below, found := strings.CutPrefix(path.Clean(d.Container), "/dev/")
+		if !found {
+			return step.Fail("add device", d.Container, errors.New("its path in the container is not below /dev"))
+		}
+		node := deviceNode{path: below, mode: s.Mode, major: unix.Major(s.Rdev), minor: unix.Minor(s.Rdev), uid: s.Uid, gid: s.Gid}
+		if len(l.config.UIDMappings) == 0 {
+			p.devices = append(p.devices, node)
+		}
+		resources.Devices = append(resources.Devices, node.rule(d.Permissions))
+	}
+	return nil
+}
+
+// rule allows the device in the container's cgroup.
+func (d deviceNode) rule(permissions string) specs.LinuxDeviceCgroup {
+	major, minor, kind := int64(d.major), int64(d.minor), "c"
+	if d.mode&unix.S_IFMT == unix.S_IFBLK {
+		kind = "b"
+	}
+	return specs.LinuxDeviceCgroup{Allow: true, Type: kind, Major: &major, Minor: &minor, Access: permissions}
+}
+
+// bindDevices, in a user namespace, binds the host's nodes: mknod(2) is refused
+// there.
+func (l *launch) bindDevices() {
+	for _, d := range defaultDevices {
+		l.plan.spec.Mounts = append(l.plan.spec.Mounts, specs.Mount{Destination: "/dev/" + d.path, Type: "bind", Source: "/dev/" + d.path, Options: []string{"bind"}})
+	}
+	for _, d := range l.config.Devices {
+		l.plan.spec.Mounts = append(l.plan.spec.Mounts, specs.Mount{Destination: d.Container, Type: "bind", Source: d.Host, Options: []string{"bind"}})
+	}
+}
+
+// prepareUser looks the user up in the image's own files, sets HOME, makes the
+// working directory, and lists where the command may lie.
+func (l *launch) prepareUser() error {
+	u, err := rootfs.LookupUser(l.plan.root, l.config.User)
+	if err != nil {
+		return err
+	}
+	l.plan.user = identity{uid: u.UID, gid: u.GID, groups: u.Groups}
+	p := l.plan.spec.Process
+	if _, ok := lookupEnv(p.Env, "HOME"); !ok {
+		p.Env = append(p.Env, "HOME="+u.Home)
+	}
+	if !path.IsAbs(p.Cwd) {
+		return step.Fail("go to the working directory", p.Cwd, errors.New("not an absolute path"))
+	}
+	if below, _ := cover(l.plan.spec.Mounts, len(l.plan.spec.Mounts), p.Cwd); below < 0 && p.Cwd != "/" {
+		if err := rootfs.MkdirAll(l.plan.root, p.Cwd, 0o755, int(l.config.hostUID(0)), int(l.config.hostGID(0))); err != nil {
+			return step.Fail("make the working directory", p.Cwd, err)
+		}
+	}
+	l.plan.candidates = candidates(p.Args[0], p.Env, p.Cwd)
+	return nil
+}
+
+// DefaultPath is what the command is looked for in when the container has no
+// PATH; it is Docker's.
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// candidates are the paths that execvp(3) would try. The working directory has
+// been entered when they are.
+func candidates(command string, env []string, cwd string) []string {
+	if strings.Contains(command, "/") {
+		return []string{command}
+	}
+	search, ok := lookupEnv(env, "PATH")
+	if !ok {
+		search = DefaultPath
+	}
+	var list []string
+	for _, dir := range filepath.SplitList(search) {
+		if dir == "" {
+			dir = cwd
+		}
+		list = append(list, path.Join(dir, command))
+	}
+	return list
+}
+
+// lookupEnv returns the last value of a variable.
+func lookupEnv(env []string, name string) (string, bool) {
+	for i := len(env) - 1; i >= 0; i-- {
+		if v, ok := strings.CutPrefix(env[i], name+"="); ok {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// prepareFilter compiles the seccomp profile.
+func (l *launch) prepareFilter() (err error) {
+	l.plan.filter, l.plan.filterFlag, err = l.config.filter()
+	if err != nil {
+		return err
+	}
+	stub, err := program.OpenStub()
+	if err != nil {
+		return err
+	}
+	l.plan.stub, err = l.own(stub)
+	return err
+}
+
+// filter is the seccomp program of the container; none when it is unconfined.
+func (c *Config) filter() ([]unix.SockFilter, uint64, error) {
+	if c.Seccomp == "unconfined" || c.Privileged && c.Seccomp == "" {
+		return nil, 0, nil
+	}
+	if c.Seccomp == "" {
+		set, err := capability.ParseNames(c.Capabilities)
+		if err != nil {
+			return nil, 0, err
+		}
+		f, flags, err := seccomp.Default(set)
+		return f, uint64(flags), err
+	}
+	profile, err := parseSeccomp([]byte(c.Seccomp))
+	if err != nil {
+		return nil, 0, err
+	}
+	f, flags, err := seccomp.Compile(profile, seccomp.Native())
+	return f, uint64(flags), err
+}
+
+// preparePipes makes the pipes that the child waits on.
+func (l *launch) preparePipes() error {
+	p := &l.plan
+	for _, w := range []struct {
+		needed      bool
+		read, write *int
+	}{
+		{len(l.config.UIDMappings) > 0, &p.mapped, &l.release.mapped},
+		{l.group != nil && p.cgroupFD == 0, &p.grouped, &l.release.grouped},
+		{p.attach != "", &p.start, &l.release.start},
+	} {
+		if !w.needed {
+			continue
+		}
+		read, write, err := l.pipe()
+		if err != nil {
+			return step.Fail("make a pipe for", l.config.Name, err)
+		}
+		*w.read, *w.write = read, write
+		p.parentEnds = append(p.parentEnds, write)
+	}
+	return nil
+}
+
+// hierarchiesOf says what a container finds at /sys/fs/cgroup.
+func hierarchiesOf(h *cgroups.Host) []hierarchy {
+	if h.Mode == cgroups.V2 {
+		return []hierarchy{{fstype: "cgroup2"}}
+	}
+	var out []hierarchy
+	for _, i := range h.Hierarchies {
+		switch {
+		case i.V2:
+			out = append(out, hierarchy{name: filepath.Base(i.Mountpoint), fstype: "cgroup2"})
+		case i.Name != "":
+			out = append(out, hierarchy{name: i.Name, fstype: "cgroup", options: []string{"none", "name=" + i.Name}})
+		default:
+			out = append(out, hierarchy{name: strings.Join(i.Controllers, ","), fstype: "cgroup", options: i.Controllers})
+		}
+	}
+	return out
+}
+
+// parseSeccomp reads a profile in the OCI form.
+func parseSeccomp(profile []byte) (*specs.LinuxSeccomp, error) {
+	p := new(specs.LinuxSeccomp)
+	if err := json.Unmarshal(profile, p); err != nil {
+		return nil, step.Fail("read the seccomp profile", "", err)
+	}
+	return p, nil
+}

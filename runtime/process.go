@@ -1,0 +1,160 @@
+package runtime
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// Process is a process of a container that this one is the parent of: the first
+// one of a container that is not detached, or one of Exec.
+type Process struct {
+	Pid    int
+	pidfd  int
+	master *os.File // of its terminal, or nil
+	ended  func(code int) error
+}
+
+// process hands the running container over to the caller.
+func (l *launch) process() *Process {
+	// The write ends of the container's streams must not stay open here.
+	pidfd, _ := unix.FcntlInt(uintptr(l.pidfd), unix.F_DUPFD_CLOEXEC, firstPrivate)
+	l.close()
+	r, id, lock := l.Runtime, l.config.ID, l.lock
+	return &Process{Pid: l.pid, pidfd: pidfd, master: l.master, ended: func(code int) error {
+		defer lock.release()
+		return r.end(id, Result{ExitCode: code, Finished: time.Now()})
+	}}
+}
+
+// Wait forwards signals to the process, connects its terminal to the given
+// streams, and returns its exit code when it has ended and everything it held
+// has been given back.
+func (p *Process) Wait(s Standard) (int, error) {
+	restore := p.connectTerminal(s)
+	stop := p.forwardSignals()
+	code, err := p.reap()
+	stop()
+	restore()
+	unix.Close(p.pidfd)
+	if err != nil {
+		return 0, err
+	}
+	return code, p.ended(code)
+}
+
+// reap returns the exit code as a shell would say it.
+func (p *Process) reap() (int, error) {
+	var status unix.WaitStatus
+	for {
+		_, err := unix.Wait4(p.Pid, &status, 0, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return 0, os.NewSyscallError("wait4", err)
+		}
+		if status.Signaled() {
+			return 128 + int(status.Signal()), nil
+		}
+		return status.ExitStatus(), nil
+	}
+}
+
+// forwardSignals sends every signal that reaches this process to the container,
+// but for those that tell this process about itself.
+func (p *Process) forwardSignals() (stop func()) {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals)
+	signal.Reset(unix.SIGTTOU, unix.SIGTTIN, unix.SIGTSTP, unix.SIGPIPE)
+	done := make(chan struct{})
+	go func() {
+		for s := range signals {
+			switch s {
+			case unix.SIGCHLD, unix.SIGURG, unix.SIGCONT:
+			case unix.SIGWINCH:
+				p.resize()
+			default:
+				_ = unix.PidfdSendSignal(p.pidfd, s.(unix.Signal), nil, 0) // it may just have ended
+			}
+		}
+		close(done)
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		<-done
+	}
+}
+
+// connectTerminal puts the caller's terminal into raw mode and copies between it
+// and the container's. The returned function waits for the last output.
+func (p *Process) connectTerminal(s Standard) (restore func()) {
+	if p.master == nil {
+		return func() {}
+	}
+	p.resize()
+	var old *term.State
+	if s.Stdin != nil && term.IsTerminal(int(s.Stdin.Fd())) {
+		old, _ = term.MakeRaw(int(s.Stdin.Fd())) // without raw mode it still works, less well
+	}
+	if s.Stdin != nil {
+		go func() { _, _ = io.Copy(p.master, s.Stdin) }() // ends with this process
+	}
+	drained := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(s.Stdout, p.master) // ends with EIO when the last writer is gone
+		close(drained)
+	}()
+	return func() {
+		<-drained
+		if old != nil {
+			_ = term.Restore(int(s.Stdin.Fd()), old)
+		}
+		p.master.Close()
+	}
+}
+
+// resize gives the container's terminal the size of the caller's.
+func (p *Process) resize() {
+	if p.master == nil {
+		return
+	}
+	for _, fd := range []int{0, 1, 2} {
+		if size, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err == nil {
+			_ = unix.IoctlSetWinsize(int(p.master.Fd()), unix.TIOCSWINSZ, size)
+			return
+		}
+	}
+}
+
+// ParseSignal reads a signal's name, with or without SIG, or number. Empty is
+// SIGTERM.
+func ParseSignal(s string) (unix.Signal, error) {
+	if s == "" {
+		return unix.SIGTERM, nil
+	}
+	if n, err := strconv.Atoi(s); err == nil && n > 0 && n <= 64 {
+		return unix.Signal(n), nil
+	}
+	name := strings.ToUpper(s)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if n := unix.SignalNum(name); n != 0 {
+		return n, nil
+	}
+	return 0, &SignalError{s}
+}
+
+// SignalError is a signal that does not exist.
+type SignalError struct{ Name string }
+
+func (e *SignalError) Error() string { return "unknown signal " + strconv.Quote(e.Name) }

@@ -1,0 +1,251 @@
+package runtime
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/runtime/step"
+	"golang.org/x/sys/unix"
+)
+
+// What is kept where. Everything is root's, directories 0700, files 0600.
+//
+//	/var/lib/minictr/            --root: what outlives the machine's uptime
+//	    names/NAME               a symbolic link to the id: the name is taken
+//	    containers/ID/           its flock(2) is held by whoever looks after it
+//	        config.json          what was asked (Config)
+//	        result.json          how the last run ended (Result)
+//	        upper/ work/         the container's own layer
+//	        log                  its output, when detached
+//	        hostname hosts resolv.conf
+//	/run/minictr/                --runroot: what a reboot ends
+//	    containers/ID/
+//	        state.json           the running process (State)
+//	        exit                 its exit status, written by the monitor
+//
+// A container is running when state.json names a process that lives. Whoever
+// started it (minictr run) or looks after it (its monitor) holds the lock; when
+// nobody does and the process is gone, Heal tidies up.
+
+// State is a container that runs, or ran until somebody looks.
+type State struct {
+	Pid       int       `json:"pid"`
+	StartTime uint64    `json:"startTime"` // in clock ticks since boot, proc_pid_stat(5) field 22
+	BootID    string    `json:"bootId"`
+	Started   time.Time `json:"started"`
+	// Network is what the container's network was made from; nil for host.
+	Network *network.Config `json:"network,omitempty"`
+	// Cgroups are its directories by controller.
+	Cgroups map[string]string `json:"cgroups,omitempty"`
+}
+
+// Result is how a run ended.
+type Result struct {
+	ExitCode  int       `json:"exitCode"` // 128+n for signal n; 255 when nobody saw it
+	OOMKilled bool      `json:"oomKilled,omitempty"`
+	Started   time.Time `json:"started"`
+	Finished  time.Time `json:"finished"`
+	Error     string    `json:"error,omitempty"`
+}
+
+// Runtime is the set of containers below two directories. The zero value is not
+// usable; both are absolute.
+type Runtime struct {
+	Root    string // lasting state, /var/lib/minictr
+	Runroot string // state of this boot, /run/minictr
+}
+
+func (r *Runtime) lasting(id string, elem ...string) string {
+	return filepath.Join(append([]string{r.Root, "containers", id}, elem...)...)
+}
+
+func (r *Runtime) running(id string, elem ...string) string {
+	return filepath.Join(append([]string{r.Runroot, "containers", id}, elem...)...)
+}
+
+// writeNew writes a file that is not there yet, whole or not at all for a reader
+// that takes an incomplete one for absent.
+func writeNew(path string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, b, 0o600)
+}
+
+// replace writes a file under a temporary name and renames it.
+func replace(path string, v any) error {
+	if err := writeNew(path+".new", v); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// read fills v from a file. A missing or half-written file is fs.ErrNotExist.
+func read(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%s: %w: %w", path, fs.ErrNotExist, err)
+	}
+	return nil
+}
+
+// A lock is a held flock(2) on a container's directory. It belongs to the open
+// file description: a process that inherits the descriptor holds it too.
+type lock struct{ fd int }
+
+// errLocked is that another process looks after the container.
+var errLocked = errors.New("another process looks after it")
+
+// lock takes the container's lock without waiting. It returns errLocked when it
+// is held, and fs.ErrNotExist when there is no such container.
+func (r *Runtime) lock(id string) (*lock, error) { return r.flock(id, unix.LOCK_EX|unix.LOCK_NB) }
+
+// lockWait takes the container's lock when nobody holds it any more.
+func (r *Runtime) lockWait(id string) (*lock, error) { return r.flock(id, unix.LOCK_EX) }
+
+func (r *Runtime) flock(id string, how int) (*lock, error) {
+	l, err := openLock(r.lasting(id))
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(l.fd, how)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			l.release()
+			return nil, errLocked
+		}
+		if err != nil {
+			l.release()
+			return nil, step.Fail("lock", r.lasting(id), err)
+		}
+		break
+	}
+	if _, err := os.Stat(r.lasting(id)); err != nil { // removed between the calls
+		l.release()
+		return nil, err
+	}
+	return l, nil
+}
+
+// holds reports whether the container keeps what it holds, such as its address:
+// it runs, or a process looks after it that starts or ends it.
+func (r *Runtime) holds(id string) bool {
+	l, err := r.flock(id, unix.LOCK_SH|unix.LOCK_NB)
+	if err != nil {
+		return errors.Is(err, errLocked)
+	}
+	l.release()
+	return r.state(id).alive()
+}
+
+// await waits until nobody holds the container's lock, which is when its end has
+// been dealt with. A container that is gone has been, too.
+func (r *Runtime) await(id string) error {
+	l, err := openLock(r.lasting(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	for {
+		if err := unix.Flock(l.fd, unix.LOCK_SH); !errors.Is(err, unix.EINTR) {
+			return step.Fail("wait for", id, err)
+		}
+	}
+}
+
+func openLock(dir string) (*lock, error) {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, firstPrivate)
+	unix.Close(fd)
+	return &lock{high}, err
+}
+
+func (l *lock) release() {
+	if l != nil && l.fd >= 0 {
+		unix.Close(l.fd)
+		l.fd = -1
+	}
+}
+
+// firstPrivate is the number from which descriptors start that the programs hand
+// on, so that no low number is taken twice.
+const firstPrivate = 16
+
+// alive reports whether the process of the state still lives: a pid alone may
+// have been given to another one, and a boot ends all.
+func (s *State) alive() bool {
+	if s == nil || s.Pid <= 0 {
+		return false
+	}
+	start, state, err := processStart(s.Pid)
+	return err == nil && start == s.StartTime && state != 'Z' && s.BootID == bootID()
+}
+
+// processStart returns the start time in clock ticks since boot and the state
+// letter of a process, proc_pid_stat(5).
+func processStart(pid int) (ticks uint64, state byte, err error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	return parseStat(string(b))
+}
+
+// parseStat reads fields 3 and 22. The name, field 2, may hold anything, so
+// counting starts behind its last parenthesis.
+func parseStat(s string) (ticks uint64, state byte, err error) {
+	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
+	if len(f) < 20 {
+		return 0, 0, fmt.Errorf("parse stat: %d fields", len(f))
+	}
+	ticks, err = strconv.ParseUint(f[19], 10, 64)
+	return ticks, f[0][0], err
+}
+
+// bootID is what random(4) calls boot_id: one value for each boot.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// state reads the container's running state; nil when there is none.
+func (r *Runtime) state(id string) *State {
+	var s State
+	if read(r.running(id, "state.json"), &s) != nil {
+		return nil
+	}
+	return &s
+}
+
+// result reads how the container's last run ended; nil when there is none.
+func (r *Runtime) result(id string) *Result {
+	var s Result
+	if read(r.lasting(id, "result.json"), &s) != nil {
+		return nil
+	}
+	return &s
+}

@@ -1,0 +1,206 @@
+package runtime
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/minictr/minictr/runtime/step"
+	"golang.org/x/sys/unix"
+)
+
+// prepareStreams decides what the container's descriptors 0, 1 and 2 are:
+//
+//	-t            a terminal; the launch keeps its master, or the monitor does
+//	-d            pipes to the monitor, which writes the log
+//	otherwise     the caller's own, handed on as they are
+//
+// Without -i standard input is /dev/null.
+func (l *launch) prepareStreams(io Standard) error {
+	if l.config.Detach {
+		if err := l.prepareMonitor(); err != nil {
+			return err
+		}
+	}
+	if l.config.Terminal {
+		return l.prepareTerminal()
+	}
+	if l.config.Detach {
+		return l.preparePipedStreams()
+	}
+	for i, f := range []*os.File{io.Stdin, io.Stdout, io.Stderr} {
+		if i == 0 && !l.config.OpenStdin {
+			f = nil
+		}
+		fd, err := l.stream(f)
+		if err != nil {
+			return err
+		}
+		l.plan.stdio[i] = fd
+	}
+	return nil
+}
+
+// stream returns a high copy of the file's descriptor, or /dev/null.
+func (l *launch) stream(f *os.File) (int, error) {
+	if f == nil {
+		fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, step.Fail("open", "/dev/null", err)
+		}
+		return l.own(fd)
+	}
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, firstPrivate)
+	if err != nil {
+		return -1, step.Fail("use the stream", f.Name(), err)
+	}
+	l.fds = append(l.fds, fd)
+	return fd, nil
+}
+
+// preparePipedStreams makes the pipes between the container and its monitor.
+func (l *launch) preparePipedStreams() error {
+	m := l.plan.monitor
+	for i, monitorEnd := range []int{0, monitorOutput, monitorError} {
+		if i == 0 && !l.config.OpenStdin {
+			l.plan.stdio[0] = m.null
+			continue
+		}
+		read, write, err := l.pipe()
+		if err != nil {
+			return step.Fail("make a pipe for", l.config.Name, err)
+		}
+		if i == 0 {
+			l.plan.stdio[0], m.fds[monitorStdin-monitorLock] = read, write
+			continue
+		}
+		l.plan.stdio[i], m.fds[monitorEnd-monitorLock] = write, read
+		// A container's user may open /dev/stdout again, by its permissions.
+		u := l.plan.user
+		if err := unix.Fchown(write, int(l.config.hostUID(u.uid)), int(l.config.hostGID(u.gid))); err != nil {
+			return step.Fail("give the output to user", strconv.Itoa(int(u.uid)), err)
+		}
+	}
+	return nil
+}
+
+// prepareMonitor opens what the monitor is made from.
+func (l *launch) prepareMonitor() error {
+	binary, minictr, err := l.monitorBinary()
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Open(binary, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return step.Fail("open the monitor", binary, err)
+	}
+	m := &monitor{argv: monitorArgv(l.Runtime, minictr, l.config)}
+	if m.binary, err = l.own(fd); err != nil {
+		return err
+	}
+	if m.null, err = l.stream(nil); err != nil {
+		return err
+	}
+	for i := range m.fds {
+		m.fds[i] = m.null
+	}
+	m.fds[0] = l.lock.fd
+	l.plan.monitor = m
+	return nil
+}
+
+// prepareTerminal makes the container's devpts here, so that the master of its
+// terminal is in the right hands from the start: no descriptor has to be sent
+// out of the container. pts(4), ioctl_tty(2).
+func (l *launch) prepareTerminal() error {
+	index := -1
+	for i, m := range l.plan.spec.Mounts {
+		if m.Destination == "/dev/pts" && m.Type == "devpts" {
+			index = i
+		}
+	}
+	if index < 0 {
+		return step.Fail("make the terminal of", l.config.Name, fmt.Errorf("no devpts is mounted at /dev/pts"))
+	}
+	fd, err := mountDetached("devpts", parseMountOptions(l.plan.spec.Mounts[index].Options))
+	if err != nil {
+		return step.Fail("mount", "devpts", err)
+	}
+	if fd, err = l.own(fd); err != nil {
+		return err
+	}
+	l.plan.prepared[index] = fd
+	master, slave, number, err := openTerminal(fd)
+	if err != nil {
+		return step.Fail("make the terminal of", l.config.Name, err)
+	}
+	if slave, err = l.own(slave); err != nil {
+		return err
+	}
+	if err := unix.Fchown(slave, int(l.config.hostUID(l.plan.user.uid)), int(l.config.hostGID(5))); err != nil {
+		return step.Fail("give away the terminal of", l.config.Name, err)
+	}
+	l.plan.console, l.plan.consoleName = slave, strconv.Itoa(number)
+	l.plan.stdio = [3]int{slave, slave, slave}
+	if m := l.plan.monitor; m != nil {
+		m.fds[monitorOutput-monitorLock], err = l.own(master)
+		return err
+	}
+	l.master = os.NewFile(uintptr(master), "terminal")
+	return nil
+}
+
+// openTerminal opens a new terminal of the devpts mount.
+func openTerminal(devpts int) (master, slave, number int, err error) {
+	master, err = unix.Openat2(devpts, "ptmx", &unix.OpenHow{Flags: unix.O_RDWR | unix.O_NOCTTY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS})
+	if err != nil {
+		return -1, -1, 0, os.NewSyscallError("openat2", err)
+	}
+	if slave, number, err = terminalSlave(master); err != nil {
+		unix.Close(master)
+		return -1, -1, 0, err
+	}
+	return master, slave, number, nil
+}
+
+// terminalSlave unlocks and opens the slave of a master, ioctl_tty(2), and
+// returns its number.
+func terminalSlave(master int) (slave, number int, err error) {
+	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
+		return -1, 0, os.NewSyscallError("ioctl TIOCSPTLCK", err)
+	}
+	if number, err = unix.IoctlGetInt(master, unix.TIOCGPTN); err != nil {
+		return -1, 0, os.NewSyscallError("ioctl TIOCGPTN", err)
+	}
+	// TIOCGPTPEER, Linux 4.13: no path is involved.
+	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		return -1, 0, os.NewSyscallError("ioctl TIOCGPTPEER", errno)
+	}
+	return int(fd), number, nil
+}
+
+// mountDetached makes a file system whose mount is attached nowhere.
+func mountDetached(fstype string, o mountOptions) (int, error) {
+	fs, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, os.NewSyscallError("fsopen", err)
+	}
+	defer unix.Close(fs)
+	for _, d := range o.data {
+		if key, value, found := strings.Cut(d, "="); found {
+			err = unix.FsconfigSetString(fs, key, value)
+		} else {
+			err = unix.FsconfigSetFlag(fs, key)
+		}
+		if err != nil {
+			return -1, fmt.Errorf("option %s: %w", d, err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, os.NewSyscallError("fsconfig", err)
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int(o.set))
+	return fd, os.NewSyscallError("fsmount", err)
+}
