@@ -107,7 +107,7 @@ func fileSystem(path string) string {
 	if err := unix.Statfs(path, &st); err != nil {
 		return err.Error()
 	}
-	if name, ok := names[int64(st.Type)]; ok {
+	if name, ok := names[st.Type]; ok {
 		return name
 	}
 	return fmt.Sprintf("file system %#x", st.Type)
