@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -34,13 +35,15 @@ type plan struct {
 	user       identity
 	filter     []unix.SockFilter
 	filterFlag uint64
+	// lastCapability is the highest that the kernel knows.
+	lastCapability int
 
 	mapped       int         // read end of a pipe: the id mappings are written; 0: no user namespace
-	grouped      int         // read end: the child is in its cgroup; 0: it was born there
 	start        int         // read end: network ready, go on
 	parentEnds   []int       // descriptors of the parent's that must not stay open in the child
 	hierarchies  []hierarchy // what to mount at /sys/fs/cgroup
-	cgroupNS     bool        // unshare the cgroup namespace after grouped
+	tasks        []taskFile  // files to which the child writes "0" to enter its cgroup v1
+	cgroupNS     bool        // make the cgroup namespace after that
 	stub         int         // the launch stub
 	candidates   []string    // paths to try for the command, in the order of PATH
 	monitor      *monitor    // detached: what becomes the container's parent
@@ -302,21 +305,30 @@ func (c *compiler) oomScore() {
 	}
 }
 
-// enterCgroup waits until the parent has moved the child into its cgroup (v1; on
-// v2 it is born there), and makes that the root of what the container sees.
+// enterCgroup moves the process into its cgroup: on v2 it was born there, and in
+// the hierarchies of v1 it enters by itself. A process of one thread that writes
+// "0" to tasks is moved at once; for a write to cgroup.procs from outside the
+// kernel waits for an RCU grace period, some 10 ms. Then the group becomes the
+// root of what the container sees.
 func (c *compiler) enterCgroup() {
-	c.awaitGroup()
+	c.enterTasks()
 	if c.cgroupNS {
 		c.Task("make a cgroup namespace", "unshare --cgroup")
 		c.Add(program.Unshare(unix.CLONE_NEWCGROUP))
 	}
 }
 
-func (c *compiler) awaitGroup() {
-	if c.grouped != 0 {
-		c.Task("wait until the parent has moved this process into its cgroup", "")
-		c.Add(program.Await(program.Number(c.grouped), c.Slot()))
+func (c *compiler) enterTasks() {
+	for _, t := range c.tasks {
+		c.Task("enter the cgroup "+path.Dir(t.path), "echo 0 > "+t.path)
+		c.Add(program.Write(program.Number(t.fd), "0"))
 	}
+}
+
+// taskFile is the open file "tasks" of a cgroup v1.
+type taskFile struct {
+	path string
+	fd   int
 }
 
 func (c *compiler) protectRoot() {

@@ -38,7 +38,7 @@ func compileExec(p execPlan) (*program.Program, error) {
 	c.Add(program.Clone3(flags, 0, p.cgroupFD, 1).Into(pid))
 	for _, stage := range []func(){
 		c.newSession,
-		c.awaitGroup,
+		c.enterTasks,
 		func() { c.enterCgroupNamespace(pidfd) },
 		c.stdioAndTerminal,
 		c.limits,

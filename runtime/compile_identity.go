@@ -20,10 +20,9 @@ func (c *compiler) becomeUser() {
 	}
 	bounding := c.bits("bounding", p.Capabilities.Bounding)
 	c.Task(fmt.Sprintf("keep %d capabilities and drop the others for good", bits.OnesCount64(bounding)), fmt.Sprintf("capsh --drop=… (bounding set %#x)", bounding))
-	for i := range uint64(lastCapability + 1) {
+	for i := range uint64(c.lastCapability + 1) {
 		if bounding&(1<<i) == 0 {
-			// EINVAL: the kernel does not know it, so nobody has it.
-			c.Add(program.Prctl(program.Constant{Value: unix.PR_CAPBSET_DROP, Name: "PR_CAPBSET_DROP"}, i).Except(unix.EINVAL))
+			c.Add(program.Prctl(program.Constant{Value: unix.PR_CAPBSET_DROP, Name: "PR_CAPBSET_DROP"}, i))
 		}
 	}
 	u := c.user
@@ -41,9 +40,6 @@ func (c *compiler) becomeUser() {
 	}
 	c.dieWithParent() // changing the ids has cleared it, prctl(2)
 }
-
-// lastCapability is the highest number that a capability can have.
-const lastCapability = 63
 
 func (c *compiler) bits(field string, names []string) uint64 {
 	set, err := capabilityBits(names)

@@ -155,15 +155,11 @@ func (l *launch) execGroup(c *Container) error {
 		return err
 	}
 	l.plan.cgroupNS = true
-	fd, err := l.group.OpenDir()
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil
-	}
-	if err != nil {
+	if err := l.openGroup(); err != nil {
 		return err
 	}
-	l.plan.cgroupFD, err = l.own(fd)
-	return err
+	l.plan.cgroupNS = true
+	return nil
 }
 
 // execStreams sets descriptors 0 to 2; a terminal is one of the container's own
@@ -233,9 +229,6 @@ func (l *launch) startExec(p *program.Program, command Command) (*Process, error
 		return nil, os.NewSyscallError("pidfd_open", err)
 	}
 	l.fds = append(l.fds, l.pidfd)
-	if err := l.admit(); err != nil {
-		return nil, l.abandon(child, err)
-	}
 	if _, err := child.Receive(); !errors.Is(err, io.EOF) {
 		return nil, l.abandon(child, l.explain(err))
 	}
@@ -244,18 +237,6 @@ func (l *launch) startExec(p *program.Program, command Command) (*Process, error
 	}
 	pidfd, err := unix.FcntlInt(uintptr(l.pidfd), unix.F_DUPFD_CLOEXEC, firstPrivate)
 	return &Process{Pid: l.pid, pidfd: pidfd, master: l.master, ended: func(int) error { return nil }}, err
-}
-
-// admit moves the process into the container's cgroup, where it was not born in
-// it, and lets it go on.
-func (l *launch) admit() error {
-	if l.plan.grouped == 0 {
-		return nil
-	}
-	if err := step.Run(l.group.Attach(l.pid), l.watch.Step); err != nil {
-		return err
-	}
-	return l.let(l.release.grouped)
 }
 
 // abandon ends a process that could not be started in full.

@@ -12,6 +12,9 @@ import (
 // mapIDs writes the id mappings of the child's user namespace and lets it go on.
 // setgroups(2) stays allowed, because root writes them; user_namespaces(7).
 func (l *launch) mapIDs() error {
+	if l.plan.mapped == 0 {
+		return nil
+	}
 	for file, mappings := range map[string][]specs.LinuxIDMapping{"uid_map": l.config.UIDMappings, "gid_map": l.config.GIDMappings} {
 		path := fmt.Sprintf("/proc/%d/%s", l.pid, file)
 		if err := os.WriteFile(path, []byte(mapText(mappings)), 0); err != nil {

@@ -50,7 +50,7 @@ type launch struct {
 }
 
 // pipes are the write ends that let the child go on.
-type pipes struct{ mapped, grouped, start int }
+type pipes struct{ mapped, start int }
 
 // apply applies steps, and remembers them for undo.
 func (l *launch) apply(steps ...step.Step) error {
@@ -119,6 +119,7 @@ func (l *launch) run(io Standard) (err error) {
 		l.networkBegin, // beside the next ones
 		l.prepareDevices,
 		l.prepareGroup,
+		l.prepareNamespaces,
 		l.prepareRoot,
 		l.networkEnd,
 		l.prepareFiles,
@@ -137,8 +138,7 @@ func (l *launch) run(io Standard) (err error) {
 	return nil
 }
 
-// start clones the child and, while it makes its mounts, makes its network and
-// moves it into its cgroup.
+// start clones the child and, while it makes its mounts, makes its network.
 func (l *launch) start() error {
 	p, err := compile(l.plan)
 	if err != nil {
@@ -158,10 +158,7 @@ func (l *launch) start() error {
 	if err := l.findContainer(child); err != nil {
 		return err
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- l.attach() }()
-	err = l.connect()
-	if err := errors.Join(err, <-failed); err != nil {
+	if err := errors.Join(l.mapIDs(), l.connect()); err != nil {
 		return l.firstCause(child, err)
 	}
 	if err := l.keepState(); err != nil {
@@ -193,7 +190,7 @@ func (l *launch) findContainer(child *program.Process) error {
 // tries with it fails too.
 func (l *launch) firstCause(child *program.Process, err error) error {
 	_ = unix.PidfdSendSignal(l.pidfd, unix.SIGKILL, nil, 0) // ends the wait for a report
-	for _, fd := range []*int{&l.release.mapped, &l.release.grouped, &l.release.start} {
+	for _, fd := range []*int{&l.release.mapped, &l.release.start} {
 		if *fd != 0 {
 			unix.Close(*fd)
 			*fd = 0
@@ -213,26 +210,6 @@ func (l *launch) let(fd int) error {
 	}
 	_, err := unix.Write(fd, []byte{1})
 	return step.Fail("release", l.config.Name, err)
-}
-
-// attach moves the child into its cgroup, where it was not born there. The first
-// attach after a quiet time waits for an RCU grace period, some 10 ms, so this
-// goes on beside the network.
-func (l *launch) attach() error {
-	if l.plan.mapped != 0 {
-		if err := l.mapIDs(); err != nil {
-			return err
-		}
-	}
-	if l.plan.grouped == 0 {
-		return nil
-	}
-	if l.group != nil {
-		if err := step.Run(l.group.Attach(l.pid), l.watch.Step); err != nil {
-			return err
-		}
-	}
-	return l.let(l.release.grouped)
 }
 
 // keepState writes state.json, from when on other commands see the container.

@@ -13,9 +13,6 @@ import (
 // the stages that make the root file system; networkEnd waits for it.
 func (l *launch) networkBegin() error {
 	l.networkDone = make(chan error, 1)
-	if err := l.joinNetwork(); err != nil {
-		return err
-	}
 	go func() { l.networkDone <- l.resolveNetwork() }()
 	return nil
 }
@@ -52,12 +49,14 @@ func (l *launch) resolveNetwork() error {
 	return step.Run(network.Shared(cfg), l.watch.Step)
 }
 
-// joinNetwork opens the namespace of --network container: and ns:. The plan's
-// clone flags are settled here.
-func (l *launch) joinNetwork() error {
+// prepareNamespaces settles which namespaces clone3 makes, and opens the one of
+// --network container: and ns:.
+func (l *launch) prepareNamespaces() error {
 	for _, n := range l.plan.spec.Linux.Namespaces {
 		if n.Path == "" {
-			l.plan.cloneFlags |= namespaceFlags[n.Type]
+			if n.Type != specs.CgroupNamespace || !l.plan.cgroupNS {
+				l.plan.cloneFlags |= namespaceFlags[n.Type]
+			}
 			continue
 		}
 		path := n.Path

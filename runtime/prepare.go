@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/minictr/minictr/cgroups"
@@ -35,16 +36,31 @@ func (l *launch) prepareGroup() (err error) {
 		return err
 	}
 	l.plan.hierarchies = hierarchiesOf(l.host)
+	return l.openGroup()
+}
+
+// openGroup opens what the child enters its cgroup by: the directory of v2, to be
+// born in, and the task files of v1.
+func (l *launch) openGroup() error {
 	fd, err := l.group.OpenDir()
-	if errors.Is(err, errors.ErrUnsupported) {
-		l.plan.cloneFlags &^= unix.CLONE_NEWCGROUP // later, when it is in its group
-		l.plan.cgroupNS = true
-		return nil
-	}
 	if err == nil {
 		l.plan.cgroupFD, err = l.own(fd)
 	}
-	return err
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	for _, file := range l.group.TaskFiles() {
+		fd, err := unix.Open(file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return step.Fail("open", file, err)
+		}
+		if fd, err = l.own(fd); err != nil {
+			return err
+		}
+		l.plan.tasks = append(l.plan.tasks, taskFile{file, fd})
+		l.plan.cgroupNS = true // only when it is in its group
+	}
+	return nil
 }
 
 // prepareRoot makes the root file system as a detached mount: an overlay of the
@@ -279,6 +295,9 @@ func (l *launch) prepareFilter() (err error) {
 	if err != nil {
 		return err
 	}
+	if l.plan.lastCapability, err = lastCapability(); err != nil {
+		return err
+	}
 	stub, err := program.OpenStub()
 	if err != nil {
 		return err
@@ -316,7 +335,6 @@ func (l *launch) preparePipes() error {
 		read, write *int
 	}{
 		{len(l.config.UIDMappings) > 0, &p.mapped, &l.release.mapped},
-		{l.group != nil && p.cgroupFD == 0, &p.grouped, &l.release.grouped},
 		{p.attach != "", &p.start, &l.release.start},
 	} {
 		if !w.needed {
@@ -358,4 +376,15 @@ func parseSeccomp(profile []byte) (*specs.LinuxSeccomp, error) {
 		return nil, step.Fail("read the seccomp profile", "", err)
 	}
 	return p, nil
+}
+
+// lastCapability reads the highest capability that the kernel knows.
+func lastCapability() (int, error) {
+	const file = "/proc/sys/kernel/cap_last_cap"
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, step.Fail("read", file, err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	return n, step.Fail("read", file, err)
 }
