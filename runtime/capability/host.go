@@ -108,8 +108,9 @@ func (e *UnavailableError) Error() string {
 //
 // ALL in both lists is the first case, and ALL in drop then takes nothing away.
 // What this process does not hold is left out of base and of ALL without a
-// word, but is an *UnavailableError when add names it. A name that is no
-// capability is an *UnknownError in either list.
+// word, but is an *UnavailableError when add names it. (Docker refuses it in drop
+// as well; here it has been dropped already.) A name that is no capability is an
+// *UnknownError in either list.
 func (h Host) Apply(base Set, add, drop []string) (Set, error) {
 	added, addAll, err := parseList(add)
 	if err != nil {

@@ -97,13 +97,13 @@ func (a *assembler) thread(t target, h half, equal bool, known *half) target {
 		case i.Code == opLoad && i.K == h.offset: // A holds that already
 			t.label--
 		case i.Code == opEqual && (i.K == h.value || equal):
-			t.label = a.taken(t.label, i, equal && i.K == h.value)
+			t.label = taken(t.label, i, equal && i.K == h.value)
 		case i.Code == opLoad && known != nil && known.whole() && i.K == known.offset:
 			next := a.code[t.label-2]
 			if next.Code != opEqual {
 				return t
 			}
-			to := a.taken(t.label-1, next, next.K == known.value)
+			to := taken(t.label-1, next, next.K == known.value)
 			// What is there may count on A being known's half, unless it
 			// loads A anew or does not look.
 			if code := a.code[to-1].Code; code != opLoad && code != opReturn {
@@ -118,7 +118,7 @@ func (a *assembler) thread(t target, h half, equal bool, known *half) target {
 }
 
 // taken returns where the branch at a label leads.
-func (a *assembler) taken(label int, i unix.SockFilter, yes bool) int {
+func taken(label int, i unix.SockFilter, yes bool) int {
 	if yes {
 		return label - 1 - int(i.Jt)
 	}

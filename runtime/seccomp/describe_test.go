@@ -4,14 +4,11 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-
-	"github.com/minictr/minictr/runtime/capability"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -60,15 +57,6 @@ func TestDescribe(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "small.txt", Describe(filter))
-}
-
-// The default filter, as text for people who review a new version of the profile.
-func TestDescribeDefault(t *testing.T) {
-	filter, _, err := Default(capability.Default)
-	if err != nil {
-		t.Fatal(err)
-	}
-	golden(t, "default_"+runtime.GOARCH+".txt", Describe(filter))
 }
 
 func TestDescribeForeign(t *testing.T) {

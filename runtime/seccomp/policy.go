@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"fmt"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -30,6 +31,7 @@ type policy struct {
 	arches   []*arch
 	groups   []group
 	flags    uint // SECCOMP_FILTER_FLAG_… of seccomp(2)
+	closed   bool // newer calls get the fallback, not ENOSYS: for comparison with libseccomp
 }
 
 // A group is one entry of the profile's list: the same rules for several calls.
@@ -90,20 +92,11 @@ func parseArches(list []specs.Arch, native specs.Arch) ([]*arch, *FieldError) {
 		case a.bigEndian != own.bigEndian:
 			return nil, fieldError(field, "%s has another byte order than %s", name, native)
 		}
-		if !contains(arches, a) {
+		if !slices.Contains(arches, a) {
 			arches = append(arches, a)
 		}
 	}
 	return arches, nil
-}
-
-func contains(list []*arch, a *arch) bool {
-	for _, one := range list {
-		if one == a {
-			return true
-		}
-	}
-	return false
 }
 
 // flagTsync is not a constant of the runtime-spec module, but of the

@@ -136,25 +136,25 @@ func (c condition) compare(other condition) int {
 	)
 }
 
-// decide returns what the rules for one call, given in the order of the profile,
-// come to: either a verdict without conditions, or the rules in the order in
-// which they are to be tried.
-func decide(rules []*rule, call int) (*rule, []*rule, error) {
+// decide returns the rule that alone counts among the rules for one call, given
+// in the order of the profile: the first one without conditions. If there is
+// none, it puts the rules into the order in which they are to be tried.
+func decide(rules []*rule, call int) (always *rule, err error) {
 	for _, r := range rules {
 		if len(r.conditions) == 0 {
-			return r, nil, nil
+			return r, nil
 		}
 	}
 	for i, later := range rules {
 		for _, earlier := range rules[:i] {
 			if later.contradicts(earlier) {
-				return nil, nil, fieldError(fmt.Sprintf("%s.syscalls[%d]", root, later.source),
+				return nil, fieldError(fmt.Sprintf("%s.syscalls[%d]", root, later.source),
 					"%s: contradicts syscalls[%d], which has the same args and another action", callName(call), earlier.source)
 			}
 		}
 	}
 	slices.SortStableFunc(rules, (*rule).compare)
-	return nil, rules, nil
+	return nil, nil
 }
 
 // contradicts says that the rule leaves an earlier one without effect, or has

@@ -241,7 +241,7 @@ var defaultEntries = [...]defaultEntry{
 // CAP_DAC_READ_SEARCH, CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_CHROOT, CAP_SYS_PTRACE, CAP_SYS_PACCT, CAP_SYS_ADMIN, CAP_SYS_BOOT, CAP_SYS_NICE, CAP_SYS_TIME, CAP_SYS_TTY_CONFIG, CAP_SYSLOG, CAP_PERFMON, CAP_BPF.
 const defaultAsks = 0xc406ff0004
 
-// defaultFilter is the filter for capability.Default; see unpack. In words: testdata/default_amd64.txt.
+// defaultFilter is the filter for capability.Default; see unpack, and in words testdata/default_amd64.txt.
 var defaultFilter = [...]uint64{
 	0x0020000000000004, 0x001500bbc000003e, 0x0020000000000000, 0x0035320000000118, 0x00351d000000008c, 0x00350e0000000039,
 	0x0035003c00000029, 0x00350a0000000038, 0x00353a000000002a, 0x0020000000000014, 0x0015003800000000, 0x0020000000000010,

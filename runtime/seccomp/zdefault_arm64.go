@@ -236,7 +236,7 @@ var defaultEntries = [...]defaultEntry{
 // CAP_DAC_READ_SEARCH, CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_CHROOT, CAP_SYS_PTRACE, CAP_SYS_PACCT, CAP_SYS_ADMIN, CAP_SYS_BOOT, CAP_SYS_NICE, CAP_SYS_TIME, CAP_SYS_TTY_CONFIG, CAP_SYSLOG, CAP_PERFMON, CAP_BPF.
 const defaultAsks = 0xc406ff0004
 
-// defaultFilter is the filter for capability.Default; see unpack. In words: testdata/default_arm64.txt.
+// defaultFilter is the filter for capability.Default; see unpack, and in words testdata/default_arm64.txt.
 var defaultFilter = [...]uint64{
 	0x0020000000000004, 0x00150054c00000b7, 0x0020000000000000, 0x00353200000000eb, 0x0035180000000071, 0x003504000000003a,
 	0x0035010000000013, 0x0035dddf00000012, 0x003500de00000027, 0x0035dddb0000002b, 0x0035030000000059, 0x003501000000003c,

@@ -41,12 +41,14 @@ func main() {
 		log.Fatal("profile: go list: ", err)
 	}
 	for goarch := range targets {
-		source, err := generate(goarch, strings.TrimSpace(string(version)))
+		files, err := generate(goarch, strings.TrimSpace(string(version)))
 		if err != nil {
 			log.Fatal("profile: ", err)
 		}
-		if err := os.WriteFile("zdefault_"+goarch+".go", source, 0o644); err != nil {
-			log.Fatal("profile: ", err)
+		for name, content := range files {
+			if err := os.WriteFile(name, content, 0o644); err != nil {
+				log.Fatal("profile: ", err)
+			}
 		}
 	}
 }
@@ -57,8 +59,9 @@ type entry struct {
 	call           specs.LinuxSyscall
 }
 
-// generate returns the source of the file for a GOARCH.
-func generate(goarch, version string) ([]byte, error) {
+// generate returns the files for a GOARCH by name: the Go source, and the filter
+// as text, which shows a reviewer what a new version of the module changes.
+func generate(goarch, version string) (map[string][]byte, error) {
 	profile := moby.DefaultProfile()
 	if profile.DefaultAction != specs.ActErrno || *profile.DefaultErrnoRet != uint(unix.EPERM) || profile.Flags != nil {
 		return nil, fmt.Errorf("the profile's default action or flags have changed: change DefaultProfile too")
@@ -82,10 +85,21 @@ func generate(goarch, version string) ([]byte, error) {
 	}
 	b.WriteString("}\n\n")
 	writeEntries(&b, entries)
-	if err := writeFilter(&b, goarch, entries, arches); err != nil {
+	filter, err := compile(entries, arches)
+	if err != nil {
 		return nil, err
 	}
-	return format.Source(b.Bytes())
+	text := "testdata/default_" + goarch + ".txt"
+	fmt.Fprintf(&b, "// defaultFilter is the filter for capability.Default; see unpack, and in words %s.\n", text)
+	writeFilter(&b, filter)
+	source, err := format.Source(b.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	return map[string][]byte{
+		"zdefault_" + goarch + ".go": source,
+		text:                         []byte(seccomp.Describe(filter)),
+	}, nil
 }
 
 // resolve returns the entries that apply to the architecture and to kernels
@@ -168,8 +182,8 @@ func writeNames(b *bytes.Buffer, names []string) {
 	b.WriteString("\"\",\n")
 }
 
-// writeFilter compiles the profile for the default capabilities.
-func writeFilter(b *bytes.Buffer, goarch string, entries []entry, arches []specs.Arch) error {
+// compile returns the filter for the default capabilities.
+func compile(entries []entry, arches []specs.Arch) ([]unix.SockFilter, error) {
 	eperm := uint(unix.EPERM)
 	profile := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, DefaultErrnoRet: &eperm, Architectures: arches}
 	for _, e := range entries {
@@ -178,10 +192,10 @@ func writeFilter(b *bytes.Buffer, goarch string, entries []entry, arches []specs
 		}
 	}
 	filter, _, err := seccomp.Compile(profile, arches[0])
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(b, "// defaultFilter is the filter for capability.Default; see unpack. In words: testdata/default_%s.txt.\n", goarch)
+	return filter, err
+}
+
+func writeFilter(b *bytes.Buffer, filter []unix.SockFilter) {
 	b.WriteString("var defaultFilter = [...]uint64{")
 	for i, f := range filter {
 		if i%6 == 0 {
@@ -190,5 +204,4 @@ func writeFilter(b *bytes.Buffer, goarch string, entries []entry, arches []specs
 		fmt.Fprintf(b, "0x%016x, ", uint64(f.Code)<<48|uint64(f.Jt)<<40|uint64(f.Jf)<<32|uint64(f.K))
 	}
 	b.WriteString("\n}\n")
-	return nil
 }

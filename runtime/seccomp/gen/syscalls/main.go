@@ -53,7 +53,10 @@ var constant = regexp.MustCompile(`(?m)^\s*SYS_([A-Z0-9_]+)\s*=\s*(\d+)`)
 
 func main() {
 	log.SetFlags(0)
-	dir, version := module()
+	dir, version, err := module()
+	if err != nil {
+		log.Fatal("syscalls: ", err)
+	}
 	source, err := generate(dir, version)
 	if err != nil {
 		log.Fatal("syscalls: ", err)
@@ -64,13 +67,13 @@ func main() {
 }
 
 // module returns the folder and the version of golang.org/x/sys in this build.
-func module() (dir, version string) {
+func module() (dir, version string, err error) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}} {{.Version}}", "golang.org/x/sys").Output()
 	if err != nil {
-		log.Fatal("syscalls: go list: ", err)
+		return "", "", fmt.Errorf("go list: %w", err)
 	}
 	dir, version, _ = strings.Cut(strings.TrimSpace(string(out)), " ")
-	return dir, version
+	return dir, version, nil
 }
 
 // generate returns the Go source of the table.
