@@ -171,10 +171,14 @@ func normalise(v any) any {
 	return v
 }
 
-// name of a link, so that links sort by it: their order is that of their making.
+// name is what links and routes sort by; their order is that of their making.
 func name(v any) string {
 	m, _ := v.(map[string]any)
-	text, _ := m["ifname"].(string)
+	text := ""
+	for _, key := range []string{"ifname", "dst", "dev", "table", "type"} {
+		part, _ := m[key].(string)
+		text += part + " "
+	}
 	return text
 }
 

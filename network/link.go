@@ -178,31 +178,30 @@ func (s *AddVeth) Undo() error {
 }
 
 func (s *AddVeth) Check() error {
-	err := once(Netns{}, func(c *conn) error {
-		host, err := c.link(s.Host)
-		if err != nil {
+	var host, peer *link
+	err := once(Netns{}, func(c *conn) (err error) {
+		if host, err = c.link(s.Host); err != nil {
 			return err
 		}
 		bridge, err := c.index(s.Bridge)
-		if err != nil {
-			return err
+		if err == nil && host.master != bridge {
+			err = fmt.Errorf("not a port of %s", s.Bridge)
 		}
-		if host.master != bridge {
-			return fmt.Errorf("not a port of %s", s.Bridge)
-		}
-		return nil
+		return err
 	})
 	if err == nil {
-		err = once(s.Netns, s.checkPeer)
+		err = once(s.Netns, func(c *conn) (err error) { peer, err = c.link(s.Peer); return err })
+	}
+	if err == nil {
+		err = s.compare(host, peer)
 	}
 	return step.Fail("check veth", s.Host, err)
 }
 
-func (s *AddVeth) checkPeer(c *conn) error {
-	peer, err := c.link(s.Peer)
+func (s *AddVeth) compare(host, peer *link) error {
 	switch {
-	case err != nil:
-		return fmt.Errorf("its peer %s: %w", s.Peer, err)
+	case host.peer != peer.index || peer.peer != host.index:
+		return fmt.Errorf("%s in the container is not its other end", s.Peer)
 	case peer.mac != s.MAC:
 		return fmt.Errorf("its peer %s has hardware address %s, not %s", s.Peer, peer.mac, s.MAC)
 	case peer.mtu != s.MTU:

@@ -41,6 +41,12 @@ const (
 	postrouting = "postrouting"
 )
 
+// ruleComment begins the comment of every rule of ours.
+const ruleComment = "minictr: "
+
+// isOurs tells a rule of ours by its comment.
+func isOurs(comment string) bool { return strings.HasPrefix(comment, ruleComment) }
+
 // elementComment says in the element whose it is.
 func elementComment(network string) string { return "network " + network }
 
@@ -172,7 +178,7 @@ func (t ruleset) rules() []*nftables.Rule {
 			&expr.Lookup{SourceRegister: 1, SetName: bridgesSet, Invert: true},
 			&expr.Masq{},
 		},
-		UserData: userdata.AppendString(nil, userdata.TypeComment, "minictr: containers leave with the address of the host"),
+		UserData: userdata.AppendString(nil, userdata.TypeComment, ruleComment+"containers leave with the address of the host"),
 	}}
 }
 
@@ -196,35 +202,8 @@ func (s *AddMasquerade) Undo() error {
 		return nil
 	}
 	s.made = false
-	return explain("delete masquerade", s.object(), s.Lease.unused(false, s.remove))
-}
-
-// remove deletes the network's elements, or the whole table when they are the
-// last. What is gone is no error.
-func (s *AddMasquerade) remove() error {
-	present, err := s.present()
-	if err != nil || !present {
-		return err
-	}
-	c, t := &nftables.Conn{}, newTable()
-	bridges, err := c.GetSetElements(t.bridges)
-	if err != nil {
-		return err
-	}
-	if len(bridges) == 1 {
-		c.DelTable(t.table)
-	} else {
-		for set, elements := range s.elements(t) {
-			if err := c.SetDeleteElements(set, elements); err != nil {
-				return err
-			}
-		}
-	}
-	err = c.Flush()
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	return err
+	return explain("delete masquerade", s.object(),
+		s.Lease.unused(false, func() error { return removeNetwork(s.Network) }))
 }
 
 // Check asks for the elements and for the rule.

@@ -17,6 +17,10 @@ import (
 // DefaultBridge is the link of the network "bridge".
 const DefaultBridge = "minictr0"
 
+// hostPrefix begins the names of the host's ends of our pairs; 8 digits of the
+// container's id follow. A link's name has at most 15 bytes (IFNAMSIZ).
+const hostPrefix = "veth"
+
 // defaultMTU is Ethernet's, for a host without a default route.
 const defaultMTU = 1500
 
@@ -124,14 +128,14 @@ func (r Request) resolveBridge(cfg *Config) error {
 		return explain("resolve MTU of", "the default route", err)
 	}
 	cfg.Network = Network{Name: string(Bridge), Bridge: DefaultBridge, Gateway: gateway, MAC: mac}
-	cfg.Lease = Lease{File: filepath.Join(r.RunRoot, leasesDir, string(Bridge)), Owner: r.Owner}
+	cfg.Lease = Lease{File: leaseFile(r.RunRoot, string(Bridge)), Owner: r.Owner}
 	address, err := r.takeAddress(cfg)
 	if err != nil {
 		return err
 	}
 	cfg.Interface = Interface{
 		Name:    "eth0",
-		Host:    "veth" + r.Owner[:8],
+		Host:    hostPrefix + r.Owner[:8],
 		Address: netip.PrefixFrom(address, gateway.Bits()),
 		MAC:     strings.ToLower(r.MAC),
 		MTU:     mtu,
