@@ -48,10 +48,10 @@
 // hierarchy and never the 6 to 10 ms. [Group.Attach] is the way from outside,
 // for processes that are already there.
 //
-// A cgroup namespace takes the groups of the process that *makes* it as its
-// root, and clone3 counts as made by the parent. The child must therefore call
-// unshare(CLONE_NEWCGROUP) after it has entered, on v2 as well
-// (cgroup_namespaces(7)).
+// A cgroup namespace takes the groups of the process that makes it as its root,
+// and clone3 counts as made by the child where CLONE_INTO_CGROUP puts it. So on
+// v2 CLONE_NEWCGROUP can go with it; on v1 and hybrid hosts the child has to
+// call unshare(CLONE_NEWCGROUP) after it has entered (cgroup_namespaces(7)).
 //
 // # What stays
 //

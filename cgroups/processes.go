@@ -75,6 +75,10 @@ func (g *Group) Kill() error {
 			return step.Fail("write 1", "to "+file, err)
 		}
 	}
+	return g.killOneByOne()
+}
+
+func (g *Group) killOneByOne() error {
 	frozen := g.Freeze(true)
 	killed := g.signalAll()
 	if frozen != nil && killed == nil {
