@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/minictr/minictr/runtime/step"
+	"golang.org/x/sys/unix"
 )
 
 // makeDirectory is a directory of a container's own; its Undo removes it with
@@ -38,6 +39,29 @@ func (s *makeDirectory) Check() error {
 func (s *makeDirectory) Words() string { return "make the directory for " + s.what }
 
 func (s *makeDirectory) String() string { return "mkdir -p -m 700 " + s.path }
+
+// makeSource is a directory of the host that -v names and that was not there. Its
+// Undo removes it only while it is empty: what is in it is the user's.
+type makeSource struct{ path string }
+
+func (s *makeSource) Apply() error { return step.Fail("make", s.path, os.MkdirAll(s.path, 0o755)) }
+
+func (s *makeSource) Undo() error {
+	err := os.Remove(s.path)
+	if errors.Is(err, unix.ENOTEMPTY) {
+		return nil
+	}
+	return ignoreMissing(err)
+}
+
+func (s *makeSource) Check() error {
+	_, err := os.Stat(s.path)
+	return err
+}
+
+func (s *makeSource) Words() string { return "make the missing directory " + s.path }
+
+func (s *makeSource) String() string { return "mkdir -p " + s.path }
 
 // writeFile is a new file: a value as JSON, or a text.
 type writeFile struct {

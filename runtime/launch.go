@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/minictr/minictr/cgroups"
@@ -20,6 +21,7 @@ import (
 type Watch struct {
 	Step      step.Observer       // a change to the host
 	Operation func(program.Event) // a system call of the child
+	Warn      func(text string)   // what works less well than was asked
 }
 
 // Standard is where the container's standard streams go when it is not
@@ -34,6 +36,8 @@ type launch struct {
 	*Runtime
 	config *Config
 	watch  Watch
+	hooks  hooks
+	mu     sync.Mutex // guards done and fds: the network is made beside the rest
 	done   []step.Step
 	fds    []int
 
@@ -44,6 +48,11 @@ type launch struct {
 	network     *network.Config
 	networkDone chan error // while networkBegin is at work
 	release     pipes
+	logged      bool     // its output goes into the log, beside the caller's streams
+	outputs     []output // what Process.Wait copies
+	// sharesNames is the container whose /etc/hosts and /etc/resolv.conf this
+	// one has, with --network container:.
+	sharesNames string
 	master      *os.File // of the terminal
 	pid         int
 	pidfd       int
@@ -52,13 +61,29 @@ type launch struct {
 // pipes are the write ends that let the child go on.
 type pipes struct{ mapped, start int }
 
+// hooks let a test change what a launch is about to do, so as to fail it.
+type hooks struct {
+	steps   func([]step.Step) []step.Step
+	program func(*program.Program) *program.Program
+}
+
 // apply applies steps, and remembers them for undo.
 func (l *launch) apply(steps ...step.Step) error {
-	if err := step.Run(steps, l.watch.Step); err != nil {
+	if err := l.applyOnly(steps); err != nil {
 		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.done = append(l.done, steps...)
 	return nil
+}
+
+// applyOnly applies steps that need no undo once all of them are applied.
+func (l *launch) applyOnly(steps []step.Step) error {
+	if l.hooks.steps != nil {
+		steps = l.hooks.steps(steps)
+	}
+	return step.Run(steps, l.watch.Step)
 }
 
 // own makes the launch the owner of a descriptor, and moves it out of the way of
@@ -143,6 +168,9 @@ func (l *launch) start() error {
 	p, err := compile(l.plan)
 	if err != nil {
 		return err
+	}
+	if l.hooks.program != nil {
+		p = l.hooks.program(p)
 	}
 	options := program.Options{Flags: l.plan.cloneFlags, Cgroup: l.plan.cgroupFD, Observe: l.watch.Operation}
 	if l.plan.monitor != nil {

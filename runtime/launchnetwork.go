@@ -46,7 +46,7 @@ func (l *launch) resolveNetwork() error {
 		return err
 	}
 	l.network = cfg
-	return step.Run(network.Shared(cfg), l.watch.Step)
+	return l.apply(network.Shared(cfg)...)
 }
 
 // prepareNamespaces settles which namespaces clone3 makes, and opens the one of
@@ -69,6 +69,7 @@ func (l *launch) prepareNamespaces() error {
 				return fmt.Errorf("join the network of %s: %w", l.config.Network.Join, &NotRunningError{other.Config.Name})
 			}
 			path = fmt.Sprintf("/proc/%d/ns/net", other.State.Pid)
+			l.sharesNames = other.Config.ID
 		}
 		file, err := network.Netns{Path: path}.Open()
 		if err != nil {
@@ -90,7 +91,7 @@ func (l *launch) connect() error {
 		return nil
 	}
 	l.network.Netns.Path = fmt.Sprintf("/proc/%d/ns/net", l.pid)
-	return step.Run(network.Endpoint(l.network), l.watch.Step)
+	return l.applyOnly(network.Endpoint(l.network))
 }
 
 // releaseLease is the undo of taking an address.

@@ -29,7 +29,10 @@ func (r *Runtime) Run(c *Config, io Standard, w Watch) (*Process, error) {
 	if err := r.fill(c); err != nil {
 		return nil, err
 	}
-	l := &launch{Runtime: r, config: c, watch: w}
+	return (&launch{Runtime: r, config: c, watch: w}).createAndStart(io)
+}
+
+func (l *launch) createAndStart(io Standard) (*Process, error) {
 	if err := l.create(); err != nil {
 		return nil, errors.Join(err, l.undo())
 	}
@@ -101,6 +104,7 @@ func (l *launch) finishStart(io Standard) (*Process, error) {
 		return nil, errors.Join(err, l.undo())
 	}
 	l.plan.spec = l.config.Spec()
+	l.logged = !l.config.Detach && !l.config.Remove
 	if err := l.run(io); err != nil {
 		return nil, err
 	}

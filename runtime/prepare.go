@@ -3,6 +3,7 @@ package runtime
 import (
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -88,6 +89,14 @@ func (l *launch) prepareRoot() (err error) {
 func (l *launch) prepareMounts() error {
 	p := &l.plan
 	p.prepared, p.files = map[int]int{}, map[int]bool{}
+	if err := l.makeSources(); err != nil {
+		return err
+	}
+	if l.config.Init {
+		if err := l.bindInit(); err != nil {
+			return err
+		}
+	}
 	if len(l.config.UIDMappings) > 0 {
 		l.bindDevices()
 	}
@@ -103,6 +112,32 @@ func (l *launch) prepareMounts() error {
 			return step.Fail("make the mount point", m.Destination, err)
 		}
 	}
+	return nil
+}
+
+// makeSources makes the directories of the host that -v names and that are not
+// there, as docker does.
+func (l *launch) makeSources() error {
+	for _, m := range l.config.Mounts {
+		if !m.CreateSource {
+			continue
+		}
+		if _, err := os.Lstat(m.Source); errors.Is(err, fs.ErrNotExist) {
+			if err := l.apply(&makeSource{m.Source}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bindInit binds the init program, which is the monitor's file, into /dev.
+func (l *launch) bindInit() error {
+	path, err := Beside("minictr-monitor")
+	if err != nil {
+		return err
+	}
+	l.plan.spec.Mounts = append(l.plan.spec.Mounts, specs.Mount{Destination: initPath, Type: "bind", Source: path, Options: []string{"bind", "ro", "nosuid", "nodev"}})
 	return nil
 }
 

@@ -7,8 +7,10 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/minictr/minictr/runtime/logfile"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
@@ -19,7 +21,11 @@ type Process struct {
 	Pid    int
 	pidfd  int
 	master *os.File // of its terminal, or nil
-	ended  func(code int) error
+	// outputs are copied by Wait, and with the terminal's go into the log when
+	// that has a name.
+	outputs []output
+	log     string
+	ended   func(code int) error
 }
 
 // process hands the running container over to the caller.
@@ -28,26 +34,66 @@ func (l *launch) process() *Process {
 	pidfd, _ := unix.FcntlInt(uintptr(l.pidfd), unix.F_DUPFD_CLOEXEC, firstPrivate)
 	l.close()
 	r, id, lock := l.Runtime, l.config.ID, l.lock
-	return &Process{Pid: l.pid, pidfd: pidfd, master: l.master, ended: func(code int) error {
+	p := &Process{Pid: l.pid, pidfd: pidfd, master: l.master, outputs: l.outputs, ended: func(code int) error {
 		defer lock.release()
 		return r.end(id, Result{ExitCode: code, Finished: time.Now()})
 	}}
+	if l.logged {
+		p.log = r.lasting(id, logfile.Name)
+	}
+	return p
 }
 
 // Wait forwards signals to the process, connects its terminal to the given
 // streams, and returns its exit code when it has ended and everything it held
 // has been given back.
 func (p *Process) Wait(s Standard) (int, error) {
-	restore := p.connectTerminal(s)
+	log, err := p.openLog()
+	if err != nil {
+		return 0, err
+	}
+	drain := p.copyOutputs(log)
+	restore := p.connectTerminal(s, log)
 	stop := p.forwardSignals()
 	code, err := p.reap()
 	stop()
 	restore()
+	drain()
+	log.Close()
 	unix.Close(p.pidfd)
 	if err != nil {
 		return 0, err
 	}
 	return code, p.ended(code)
+}
+
+// openLog opens the log; nil when the process has none.
+func (p *Process) openLog() (*os.File, error) {
+	if p.log == "" {
+		return nil, nil
+	}
+	return os.OpenFile(p.log, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+}
+
+// tee writes to the caller's stream and, where there is one, to the log.
+func tee(to io.Writer, log *os.File, stream string) io.Writer {
+	if log == nil {
+		return to
+	}
+	return io.MultiWriter(to, &logfile.Writer{W: log, Stream: stream, Now: time.Now})
+}
+
+// copyOutputs copies the container's streams until they end. The returned
+// function waits for that: it is when the last process of the container is gone.
+func (p *Process) copyOutputs(log *os.File) (drain func()) {
+	var copies sync.WaitGroup
+	for _, o := range p.outputs {
+		copies.Go(func() {
+			_, _ = io.Copy(tee(o.to, log, o.name), o.from) // a reader that is gone ends it
+			o.from.Close()
+		})
+	}
+	return copies.Wait
 }
 
 // reap returns the exit code as a shell would say it.
@@ -96,7 +142,7 @@ func (p *Process) forwardSignals() (stop func()) {
 
 // connectTerminal puts the caller's terminal into raw mode and copies between it
 // and the container's. The returned function waits for the last output.
-func (p *Process) connectTerminal(s Standard) (restore func()) {
+func (p *Process) connectTerminal(s Standard, log *os.File) (restore func()) {
 	if p.master == nil {
 		return func() {}
 	}
@@ -110,7 +156,7 @@ func (p *Process) connectTerminal(s Standard) (restore func()) {
 	}
 	drained := make(chan struct{})
 	go func() {
-		_, _ = io.Copy(s.Stdout, p.master) // ends with EIO when the last writer is gone
+		_, _ = io.Copy(tee(s.Stdout, log, "stdout"), p.master) // ends with EIO when the last writer is gone
 		close(drained)
 	}()
 	return func() {

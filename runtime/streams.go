@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -14,7 +15,8 @@ import (
 //
 //	-t            a terminal; the launch keeps its master, or the monitor does
 //	-d            pipes to the monitor, which writes the log
-//	otherwise     the caller's own, handed on as they are
+//	--rm          the caller's own, handed on as they are
+//	otherwise     pipes to this process, which copies them on and into the log
 //
 // Without -i standard input is /dev/null.
 func (l *launch) prepareStreams(io Standard) error {
@@ -29,6 +31,9 @@ func (l *launch) prepareStreams(io Standard) error {
 	if l.config.Detach {
 		return l.preparePipedStreams()
 	}
+	if l.logged {
+		return l.prepareLoggedStreams(io)
+	}
 	for i, f := range []*os.File{io.Stdin, io.Stdout, io.Stderr} {
 		if i == 0 && !l.config.OpenStdin {
 			f = nil
@@ -40,6 +45,43 @@ func (l *launch) prepareStreams(io Standard) error {
 		l.plan.stdio[i] = fd
 	}
 	return nil
+}
+
+// output is a stream of the container that Process.Wait copies.
+type output struct {
+	from, to *os.File
+	name     string // stdout or stderr
+}
+
+// prepareLoggedStreams makes pipes for standard output and error.
+func (l *launch) prepareLoggedStreams(io Standard) (err error) {
+	in := io.Stdin
+	if !l.config.OpenStdin {
+		in = nil
+	}
+	if l.plan.stdio[0], err = l.stream(in); err != nil {
+		return err
+	}
+	for i, o := range []output{{to: io.Stdout, name: "stdout"}, {to: io.Stderr, name: "stderr"}} {
+		read, write, err := os.Pipe()
+		if err != nil {
+			return step.Fail("make a pipe for", l.config.Name, err)
+		}
+		o.from = read
+		l.outputs = append(l.outputs, o)
+		l.plan.stdio[i+1], err = l.stream(write)
+		if err := errors.Join(err, write.Close(), l.giveAway(l.plan.stdio[i+1])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveAway makes a stream the container's user's, who may open /dev/stdout again.
+func (l *launch) giveAway(fd int) error {
+	u := l.plan.user
+	err := unix.Fchown(fd, int(l.config.hostUID(u.uid)), int(l.config.hostGID(u.gid)))
+	return step.Fail("give the output to user", strconv.Itoa(int(u.uid)), err)
 }
 
 // stream returns a high copy of the file's descriptor, or /dev/null.
@@ -76,10 +118,8 @@ func (l *launch) preparePipedStreams() error {
 			continue
 		}
 		l.plan.stdio[i], m.fds[monitorEnd-monitorLock] = write, read
-		// A container's user may open /dev/stdout again, by its permissions.
-		u := l.plan.user
-		if err := unix.Fchown(write, int(l.config.hostUID(u.uid)), int(l.config.hostGID(u.gid))); err != nil {
-			return step.Fail("give the output to user", strconv.Itoa(int(u.uid)), err)
+		if err := l.giveAway(write); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
+	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,27 +16,45 @@ import (
 func initMain(argv []string) int {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
-	command := exec.Command(argv[0], argv[1:]...)
-	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := command.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, "minictr-init:", err)
-		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOEXEC) {
-			return 126
+	command, err := start(argv)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "minictr: run "+argv[0]+":", err)
+		if err == unix.ENOENT || err == unix.ENOTDIR {
+			return 127
 		}
-		return 127
+		return 126
 	}
 	for s := range signals {
 		switch s {
 		case unix.SIGCHLD:
-			if code, done := reapAll(command.Process.Pid); done {
+			if code, done := reapAll(command); done {
 				return code
 			}
 		case unix.SIGURG: // the Go runtime's own
 		default:
-			_ = unix.Kill(command.Process.Pid, s.(unix.Signal)) // it may just have ended
+			_ = unix.Kill(command, s.(unix.Signal)) // it may just have ended
 		}
 	}
 	return 0
+}
+
+// start runs the command, found as execvp(3) finds it, and returns its pid.
+func start(argv []string) (pid int, err error) {
+	files := &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}}
+	if strings.Contains(argv[0], "/") {
+		return syscall.ForkExec(argv[0], argv, files)
+	}
+	result := error(unix.ENOENT)
+	for dir := range strings.SplitSeq(os.Getenv("PATH"), ":") {
+		pid, err := syscall.ForkExec(dir+"/"+argv[0], argv, files)
+		if err == nil {
+			return pid, nil
+		}
+		if err != unix.ENOENT && err != unix.ENOTDIR {
+			result = err
+		}
+	}
+	return 0, result
 }
 
 // reapAll reaps all children that have ended, and says whether the command was

@@ -20,12 +20,8 @@ func execCommand(a *app) *cobra.Command {
 			}
 			command.Args = args[1:]
 			command.Env = expandEnv(command.Env)
-			var w runtime.Watch
-			if explain {
-				w = a.explainer().watch()
-			}
 			streams := runtime.Standard{Stdin: a.in, Stdout: a.out, Stderr: a.err}
-			p, err := a.runtime().Exec(c, command, streams, w)
+			p, err := a.runtime().Exec(c, command, streams, a.watch(explain))
 			if err != nil || command.Detach {
 				return err
 			}

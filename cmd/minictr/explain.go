@@ -20,10 +20,14 @@ type explainer struct {
 	out io.Writer
 }
 
-func (a *app) explainer() *explainer { return &explainer{out: a.err} }
-
-func (e *explainer) watch() runtime.Watch {
-	return runtime.Watch{Step: e.step, Operation: e.operation}
+// watch tells of warnings and, with --explain, of everything.
+func (a *app) watch(explain bool) runtime.Watch {
+	w := runtime.Watch{Warn: func(text string) { fmt.Fprintln(a.err, "minictr: warning: "+text) }}
+	if explain {
+		e := &explainer{out: a.err}
+		w.Step, w.Operation = e.step, e.operation
+	}
+	return w
 }
 
 func (e *explainer) step(s step.Step, took time.Duration, err error) {

@@ -43,7 +43,7 @@ func runCommand(a *app) *cobra.Command {
 func (f *runFlags) declare(c *cobra.Command) {
 	s := c.Flags()
 	s.Bool("help", false, "help for run") // without cobra's -h, which is the hostname
-	s.SetInterspersed(false) // what follows the image is the container's
+	s.SetInterspersed(false)              // what follows the image is the container's
 	s.BoolVarP(&f.Detach, "detach", "d", false, "run in the background and print the container's id")
 	s.BoolVarP(&f.OpenStdin, "interactive", "i", false, "connect standard input")
 	s.BoolVarP(&f.Terminal, "tty", "t", false, "give it a terminal")
@@ -131,10 +131,7 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 			return fmt.Errorf("write the id to %s: the file is there; remove it, or take another", f.cidfile)
 		}
 	}
-	var w runtime.Watch
-	if f.explain {
-		w = a.explainer().watch()
-	}
+	w := a.watch(f.explain)
 	streams := runtime.Standard{Stdin: a.in, Stdout: a.out, Stderr: a.err}
 	r := a.runtime()
 	p, err := r.Run(&f.Config, streams, w)
