@@ -21,59 +21,62 @@ func (c *Cause) Error() string { return c.Text }
 
 func (c *Cause) Unwrap() error { return c.Err }
 
-// misleading are the errnos that mean something else in this place than their
-// text says.
-var misleading = []struct {
+// A misleadingErrno means something else in this place than its text says.
+type misleadingErrno struct {
 	operations []string // empty: any
 	errno      unix.Errno
 	text, hint string
-}{
-	{
-		// br_add_if -> find_portno, net/bridge/br_if.c: EXFULL, "Exchange full".
-		[]string{"add veth"}, unix.EXFULL,
-		"the bridge has 1023 ports, the most that a bridge can have",
-		"remove containers that are not needed (minictr ps), or put some on another network",
-	},
-	{
-		[]string{"add bridge"}, unix.EOPNOTSUPP,
-		"this kernel has no bridges (CONFIG_BRIDGE)",
-		"modprobe bridge; without it there are --network none and --network host",
-	},
-	{
-		[]string{"add veth"}, unix.EOPNOTSUPP,
-		"this kernel has no virtual Ethernet pairs (CONFIG_VETH)",
-		"modprobe veth; without it there are --network none and --network host",
-	},
-	{
-		// socket(2): nothing registered NETLINK_NETFILTER.
-		[]string{"add masquerade"}, unix.EPROTONOSUPPORT,
-		"this kernel has no nfnetlink (CONFIG_NETFILTER_NETLINK)",
-		"modprobe nfnetlink nf_tables nft_masq nft_chain_nat",
-	},
-	{
-		// nfnetlink_rcv_batch: no such subsystem.
-		[]string{"add masquerade"}, unix.EOPNOTSUPP,
-		"this kernel has no nf_tables (CONFIG_NF_TABLES)",
-		"modprobe nf_tables nft_masq nft_chain_nat",
-	},
-	{
-		// nf_tables_newchain, nf_tables_newrule: an unknown chain type or
-		// expression is ENOENT, as if the table were missing.
-		[]string{"add masquerade"}, unix.ENOENT,
-		"this kernel's nf_tables cannot masquerade (CONFIG_NFT_NAT, CONFIG_NFT_MASQ)",
-		"modprobe nft_masq nft_chain_nat",
-	},
-	{
-		// unshare(2): the limit of namespaces, not of a disk.
-		[]string{"add netns"}, unix.ENOSPC,
-		"there are as many network namespaces as user.max_net_namespaces allows",
-		"sysctl user.max_net_namespaces",
-	},
-	{
-		nil, unix.EPERM,
-		"operation not permitted: it needs CAP_NET_ADMIN in the namespace of the host's network",
-		"run as root",
-	},
+}
+
+func misleading() []misleadingErrno {
+	return []misleadingErrno{
+		{
+			// br_add_if -> find_portno, net/bridge/br_if.c: EXFULL, "Exchange full".
+			[]string{"add veth"}, unix.EXFULL,
+			"the bridge has 1023 ports, the most that a bridge can have",
+			"remove containers that are not needed (minictr ps), or put some on another network",
+		},
+		{
+			[]string{"add bridge"}, unix.EOPNOTSUPP,
+			"this kernel has no bridges (CONFIG_BRIDGE)",
+			"modprobe bridge; without it there are --network none and --network host",
+		},
+		{
+			[]string{"add veth"}, unix.EOPNOTSUPP,
+			"this kernel has no virtual Ethernet pairs (CONFIG_VETH)",
+			"modprobe veth; without it there are --network none and --network host",
+		},
+		{
+			// socket(2): nothing registered NETLINK_NETFILTER.
+			[]string{"add masquerade"}, unix.EPROTONOSUPPORT,
+			"this kernel has no nfnetlink (CONFIG_NETFILTER_NETLINK)",
+			"modprobe nfnetlink nf_tables nft_masq nft_chain_nat",
+		},
+		{
+			// nfnetlink_rcv_batch: no such subsystem.
+			[]string{"add masquerade"}, unix.EOPNOTSUPP,
+			"this kernel has no nf_tables (CONFIG_NF_TABLES)",
+			"modprobe nf_tables nft_masq nft_chain_nat",
+		},
+		{
+			// nf_tables_newchain, nf_tables_newrule: an unknown chain type or
+			// expression is ENOENT, as if the table were missing.
+			[]string{"add masquerade"}, unix.ENOENT,
+			"this kernel's nf_tables cannot masquerade (CONFIG_NFT_NAT, CONFIG_NFT_MASQ)",
+			"modprobe nft_masq nft_chain_nat",
+		},
+		{
+			// unshare(2): the limit of namespaces, not of a disk.
+			[]string{"add netns"}, unix.ENOSPC,
+			"there are as many network namespaces as user.max_net_namespaces allows",
+			"sysctl user.max_net_namespaces",
+		},
+		{
+			nil, unix.EPERM,
+			"operation not permitted: it needs CAP_NET_ADMIN in the namespace of the host's network",
+			"run as root",
+		},
+	}
 }
 
 // explain makes a step.Error of the operation and the object, its errno put
@@ -82,7 +85,7 @@ func explain(operation, object string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, m := range misleading {
+	for _, m := range misleading() {
 		if errors.Is(err, m.errno) && (m.operations == nil || slices.Contains(m.operations, operation)) {
 			err = &Cause{Text: m.text, Hint: m.hint, Err: err}
 			break

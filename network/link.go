@@ -45,10 +45,7 @@ func (s *AddBridge) Apply() error {
 		}
 		info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 		info.AddRtAttr(unix.IFLA_INFO_KIND, []byte("bridge"))
-		err = c.do(request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK,
-			nl.NewIfInfomsg(unix.AF_UNSPEC),
-			nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(s.Name)),
-			nl.NewRtAttr(unix.IFLA_ADDRESS, mac), info), nil)
+		err = c.do(newLink(nl.NewIfInfomsg(unix.AF_UNSPEC), s.Name, nl.NewRtAttr(unix.IFLA_ADDRESS, mac), info), nil)
 		if errors.Is(err, unix.EEXIST) { // another launch was faster
 			return s.check(c)
 		}
@@ -89,6 +86,12 @@ func (s *AddBridge) Words() string {
 
 func (s *AddBridge) String() string {
 	return fmt.Sprintf("ip link show %s >/dev/null 2>&1 || ip link add %s address %s type bridge", s.Name, s.Name, s.MAC)
+}
+
+// newLink is the request for a link that must not be there yet.
+func newLink(message *nl.IfInfomsg, name string, more ...nl.NetlinkRequestData) *nl.NetlinkRequest {
+	parts := append([]nl.NetlinkRequestData{message, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name))}, more...)
+	return request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, parts...)
 }
 
 // deleteLink deletes the link of the name. A link that is gone is no error.
@@ -135,8 +138,7 @@ func (s *AddVeth) Apply() error {
 		}
 		host := nl.NewIfInfomsg(unix.AF_UNSPEC)
 		host.Flags, host.Change = unix.IFF_UP, unix.IFF_UP
-		return c.do(request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, host,
-			nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(s.Host)),
+		return c.do(newLink(host, s.Host,
 			nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(s.MTU))),
 			nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge))), info), nil)
 	})

@@ -100,13 +100,13 @@ func (s *State) read(c *conn) error {
 	return err
 }
 
-// NetworkInUseError says what keeps a network from being removed.
-type NetworkInUseError struct {
+// InUseError says what keeps a network from being removed.
+type InUseError struct {
 	Containers []string // ids of live containers that have a lease
 	Ports      []string // links on the bridge that are not ours
 }
 
-func (e *NetworkInUseError) Error() string {
+func (e *InUseError) Error() string {
 	if len(e.Containers) > 0 {
 		return "in use by container " + strings.Join(e.Containers, ", ")
 	}
@@ -114,11 +114,11 @@ func (e *NetworkInUseError) Error() string {
 }
 
 // Unwrap returns EBUSY.
-func (e *NetworkInUseError) Unwrap() error { return unix.EBUSY }
+func (e *InUseError) Unwrap() error { return unix.EBUSY }
 
 // Remove takes the network's bridge, its elements in the nftables table (the
 // table, when they are the last) and its leases away. The next container that
-// wants the network makes it again. It fails with NetworkInUseError while a live
+// wants the network makes it again. It fails with InUseError while a live
 // container has a lease. ip_forward stays on: others may have come to rely on it.
 func Remove(runroot, name string, alive func(owner string) bool) error {
 	if Mode(name) != Bridge {
@@ -152,7 +152,7 @@ func Remove(runroot, name string, alive func(owner string) bool) error {
 // called as ours are, but has no lease, is a dead container's that the kernel
 // has not cleaned up yet.
 func (s *State) inUse(alive func(owner string) bool) error {
-	var e NetworkInUseError
+	var e InUseError
 	for _, owner := range s.Leases {
 		if alive(owner) && !slices.Contains(e.Containers, owner) {
 			e.Containers = append(e.Containers, owner)
