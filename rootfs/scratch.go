@@ -1,12 +1,10 @@
 package rootfs
 
 import (
-	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,8 +19,8 @@ type scratch struct {
 
 func (s *Store) newScratch() (*scratch, error) {
 	for {
-		dir := s.path("tmp", strings.ToLower(rand.Text()))
-		if err := os.Mkdir(dir, 0o700); err != nil {
+		dir, err := os.MkdirTemp(s.path("tmp"), "")
+		if err != nil {
 			return nil, err
 		}
 		held, err := holdDirectory(dir)

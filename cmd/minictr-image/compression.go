@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+)
+
+// A compression is a format, and how to read it.
+type compression struct {
+	magic string
+	name  string
+	open  func(io.Reader) (io.ReadCloser, error)
+}
+
+// magicBytes is the length of the longest magic number.
+const magicBytes = 6
+
+// compressions are the formats that are told apart by their first bytes. The
+// media type of a layer is not asked: it is wrong often enough.
+var compressions = []compression{
+	{"\x1f\x8b", "gzip", func(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }},
+	{"\x28\xb5\x2f\xfd", "zstd", openZstd},
+	{"\x50\x2a\x4d\x18", "zstd", openZstd}, // a skippable frame in front, as pzstd writes it
+	{"\xfd7zXZ\x00", "xz", refuse("xz")},
+	{"BZh", "bzip2", refuse("bzip2")},
+	{"\x04\x22\x4d\x18", "lz4", refuse("lz4")},
+}
+
+// zstdWindow is the most memory that a frame may ask for, as zstd -d has it
+// without --long.
+const zstdWindow = 128 << 20
+
+func openZstd(r io.Reader) (io.ReadCloser, error) {
+	d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	return d.IOReadCloser(), nil
+}
+
+func refuse(format string) func(io.Reader) (io.ReadCloser, error) {
+	return func(io.Reader) (io.ReadCloser, error) {
+		return nil, &hintedError{errors.New("this compression is not supported"), "decompress it first, for example `" + format + " -dc FILE | minictr import - NAME`"}
+	}
+}
+
+// decompress returns the stream in plain, decompressed on another processor, and
+// whether it was compressed. Closing it leaves r alone.
+func decompress(r io.Reader) (plain io.ReadCloser, compressed bool, err error) {
+	buffered := bufio.NewReaderSize(r, 256<<10)
+	head, err := buffered.Peek(magicBytes)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, false, err
+	}
+	c := compressionOf(head)
+	if c == nil {
+		return io.NopCloser(buffered), false, nil
+	}
+	d, err := c.open(buffered)
+	if err != nil {
+		return nil, true, fmt.Errorf("%s: %w", c.name, err)
+	}
+	return pump(d), true, nil
+}
+
+// compressionOf returns the format of what begins like head, or nil.
+func compressionOf(head []byte) *compression {
+	for i, c := range compressions {
+		if bytes.HasPrefix(head, []byte(c.magic)) {
+			return &compressions[i]
+		}
+	}
+	return nil
+}
+
+// pump reads d in a goroutine of its own, so that decompression and unpacking
+// go on at the same time.
+func pump(d io.ReadCloser) io.ReadCloser {
+	r := &pumped{chunks: make(chan chunk, 4), stop: make(chan struct{})}
+	go func() {
+		defer d.Close()
+		for {
+			b := make([]byte, 256<<10)
+			n, err := fill(d, b)
+			select {
+			case r.chunks <- chunk{b[:n], err}:
+			case <-r.stop:
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return r
+}
+
+// fill is io.ReadFull without its own idea of an unexpected end.
+func fill(r io.Reader, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var more int
+		more, err = r.Read(b[n:])
+		n += more
+	}
+	return n, err
+}
+
+type chunk struct {
+	data []byte
+	err  error
+}
+
+type pumped struct {
+	chunks chan chunk
+	stop   chan struct{}
+	now    chunk
+}
+
+func (p *pumped) Read(b []byte) (int, error) {
+	for len(p.now.data) == 0 {
+		if p.now.err != nil {
+			return 0, p.now.err
+		}
+		p.now = <-p.chunks
+	}
+	n := copy(b, p.now.data)
+	p.now.data = p.now.data[n:]
+	return n, nil
+}
+
+func (p *pumped) Close() error {
+	close(p.stop)
+	return nil
+}

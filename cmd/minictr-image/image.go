@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/minictr/minictr/rootfs"
+)
+
+// An image is one image of a registry or an archive, read as far as its
+// configuration. Manifest and configuration are verified, layers are not yet.
+type image struct {
+	manifest []byte
+	config   []byte
+	digest   string // of what the name meant: the manifest's or an index's
+	layers   []layer
+}
+
+// A layer is one layer of an image that is not in the store yet.
+type layer struct {
+	diffID string
+	blob   v1.Descriptor // of the compressed form; zero in an archive that has none
+	// open gives the blob as it is stored, perhaps compressed, from the beginning.
+	open func(ctx context.Context) (io.ReadCloser, error)
+}
+
+// A source is where manifests and blobs come from: a registry, or an OCI layout.
+type source interface {
+	// manifest returns what the digest names, verified.
+	manifest(ctx context.Context, digest v1.Hash) ([]byte, error)
+	// blob opens a blob; the reader verifies nothing.
+	blob(ctx context.Context, digest v1.Hash) (io.ReadCloser, error)
+}
+
+// Limits of what is held in memory. OCI distribution-spec, "Pushing Manifests":
+// registries should take manifests of 4 MB.
+const (
+	maxManifestBytes = 16 << 20
+	maxConfigBytes   = 16 << 20
+)
+
+// header is what tells the kinds of manifest apart.
+type header struct {
+	SchemaVersion int             `json:"schemaVersion"`
+	MediaType     types.MediaType `json:"mediaType"`
+	Config        *v1.Descriptor  `json:"config"`
+	Layers        []v1.Descriptor `json:"layers"`
+	Manifests     []v1.Descriptor `json:"manifests"`
+	FSLayers      json.RawMessage `json:"fsLayers"`
+}
+
+// parseManifest reads an image manifest or an index.
+func parseManifest(raw []byte) (header, error) {
+	var h header
+	if err := json.Unmarshal(raw, &h); err != nil {
+		return h, fmt.Errorf("manifest is not JSON of the right form: %w", err)
+	}
+	switch {
+	case h.SchemaVersion == 1 || h.FSLayers != nil:
+		return h, &hintedError{errors.New("image is in Docker's schema 1 format, which is not supported"), "push it again with a Docker of this decade, or `docker save` it and `minictr load` the archive"}
+	case h.Manifests != nil:
+		return h, nil
+	case h.Config == nil || h.Config.Digest.Hex == "":
+		return h, errors.New("manifest is neither that of an image nor an index")
+	}
+	return h, nil
+}
+
+// resolve follows a manifest, through at most two levels of index, to the image
+// for the platform. A nil platform accepts what comes when there is no choice.
+func resolve(ctx context.Context, src source, raw []byte, platform platformFlag) (image, error) {
+	digest := digestOf(raw)
+	for range 3 {
+		h, err := parseManifest(raw)
+		if err != nil {
+			return image{}, err
+		}
+		if h.Manifests == nil {
+			img, err := readImage(ctx, src, raw, h)
+			img.digest = digest
+			return img, err
+		}
+		chosen, err := platform.orHost().choose(h.Manifests)
+		if err != nil {
+			return image{}, err
+		}
+		if raw, err = src.manifest(ctx, chosen.Digest); err != nil {
+			return image{}, fmt.Errorf("manifest %s: %w", chosen.Digest, err)
+		}
+	}
+	return image{}, errors.New("an index in an index in an index")
+}
+
+// readImage reads the configuration and matches its layers with the manifest's.
+func readImage(ctx context.Context, src source, raw []byte, h header) (image, error) {
+	config, err := readBlob(ctx, src, *h.Config, maxConfigBytes)
+	if err != nil {
+		return image{}, fmt.Errorf("image configuration: %w", err)
+	}
+	ids, err := rootfs.DiffIDs(config)
+	if err != nil {
+		if !types.MediaType(h.Config.MediaType).IsConfig() {
+			return image{}, fmt.Errorf("not a container image, but %s", h.Config.MediaType)
+		}
+		return image{}, err
+	}
+	if len(ids) != len(h.Layers) {
+		return image{}, fmt.Errorf("manifest has %d layers, configuration %d", len(h.Layers), len(ids))
+	}
+	img := image{manifest: raw, config: config}
+	for i, blob := range h.Layers {
+		img.layers = append(img.layers, layer{diffID: ids[i], blob: blob, open: func(ctx context.Context) (io.ReadCloser, error) {
+			return src.blob(ctx, blob.Digest)
+		}})
+	}
+	return img, nil
+}
+
+// readBlob reads a small blob whole and verifies it.
+func readBlob(ctx context.Context, src source, blob v1.Descriptor, limit int64) ([]byte, error) {
+	if blob.Size > limit {
+		return nil, fmt.Errorf("larger than %d bytes", limit)
+	}
+	r, err := src.blob(ctx, blob.Digest)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	v := newVerifier(blob)
+	data, err := io.ReadAll(io.TeeReader(io.LimitReader(r, limit+1), v))
+	return data, v.verdict(err)
+}
+
+// A verifier compares what is written to it with a descriptor.
+type verifier struct {
+	blob v1.Descriptor
+	hash hash.Hash
+	n    int64
+}
+
+func newVerifier(blob v1.Descriptor) *verifier {
+	return &verifier{blob: blob, hash: sha256.New()}
+}
+
+// Write takes a piece of the blob.
+func (v *verifier) Write(b []byte) (int, error) {
+	v.n += int64(len(b))
+	return v.hash.Write(b)
+}
+
+var (
+	errTruncated = errors.New("truncated")
+	errMismatch  = errors.New("digest mismatch")
+)
+
+// verdict judges the blob when it is at its end, which reading it gave err for,
+// or nil. A short blob counts as truncated whatever err says of its digest.
+func (v *verifier) verdict(err error) error {
+	got := fmt.Sprintf("sha256:%x", v.hash.Sum(nil))
+	switch {
+	case got == v.blob.Digest.String() && v.n == v.blob.Size:
+		return nil
+	case v.n < v.blob.Size && (err == nil || isVerification(err)):
+		return fmt.Errorf("blob %s: %w: %d of %d bytes", v.blob.Digest, errTruncated, v.n, v.blob.Size)
+	case err != nil && !isVerification(err):
+		return err
+	case v.n != v.blob.Size:
+		return fmt.Errorf("blob %s: %w: %d bytes instead of %d", v.blob.Digest, errMismatch, v.n, v.blob.Size)
+	}
+	return fmt.Errorf("blob %s: %w: content is %s", v.blob.Digest, errMismatch, got)
+}
+
+// isVerification reports whether the error is only that a stream ended early or
+// that go-containerregistry found the digest wrong, which the verifier says
+// better.
+func isVerification(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || isVerifyError(err)
+}
+
+func digestOf(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
