@@ -153,6 +153,8 @@ func TestRulesOfOneCall(t *testing.T) {
 		{"the first of two without", []specs.LinuxSyscall{entry(specs.ActLog, nil), entry(specs.ActKillProcess, nil)}, [6]uint64{}, logged},
 		{"the default action is no exception", []specs.LinuxSyscall{entry(specs.ActErrno, is(specs.OpEqualTo, 1)), entry(specs.ActAllow, is(specs.OpGreaterEqual, 0))}, [6]uint64{1}, allow},
 		{"the specific before the general", []specs.LinuxSyscall{entry(specs.ActAllow, is(specs.OpGreaterThan, 0)), entry(specs.ActKillProcess, is(specs.OpEqualTo, 5))}, [6]uint64{5}, killProcess},
+		{"the narrower bound first, inclusive", []specs.LinuxSyscall{entry(specs.ActAllow, is(specs.OpLessEqual, 9)), entry(specs.ActKillProcess, is(specs.OpLessEqual, 3))}, [6]uint64{2}, killProcess},
+		{"the narrower bound first, from below", []specs.LinuxSyscall{entry(specs.ActAllow, is(specs.OpGreaterEqual, 3)), entry(specs.ActKillProcess, is(specs.OpGreaterEqual, 9))}, [6]uint64{9}, killProcess},
 		{"the narrower bound first", []specs.LinuxSyscall{entry(specs.ActAllow, is(specs.OpLessThan, 9)), entry(specs.ActKillProcess, is(specs.OpLessThan, 3))}, [6]uint64{2}, killProcess},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

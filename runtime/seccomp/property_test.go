@@ -182,6 +182,52 @@ func TestFilterAgreesWithProfile(t *testing.T) {
 	}
 }
 
+// Many rules for one call, whose values share their halves: there the jumps are
+// led past what is settled.
+func TestRulesThatShareHalves(t *testing.T) {
+	halves := []uint64{0, 1, 5, 0xffffffff}
+	var values []uint64
+	for _, upper := range halves {
+		for _, lower := range halves {
+			values = append(values, upper<<32|lower)
+		}
+	}
+	for seed := range 3000 {
+		s := rand.New(rand.NewPCG(uint64(seed), 3))
+		native := pick(s, []specs.Arch{specs.ArchX86_64, specs.ArchX86_64, specs.ArchS390X, specs.ArchX86})
+		ops := pick(s, [][]specs.LinuxSeccompOperator{
+			{specs.OpEqualTo},
+			{specs.OpEqualTo, specs.OpNotEqual, specs.OpMaskedEqual},
+			{specs.OpEqualTo, specs.OpLessThan, specs.OpLessEqual, specs.OpGreaterThan, specs.OpGreaterEqual},
+		})
+		profile := profileOf()
+		for i := range 1 + s.IntN(8) {
+			entry := specs.LinuxSyscall{Names: []string{"ioctl"}, Action: specs.ActErrno, ErrnoRet: new(uint(10 + i))}
+			for index := range 1 + s.IntN(2) {
+				entry.Args = append(entry.Args, specs.LinuxSeccompArg{Index: uint(index), Op: pick(s, ops), Value: pick(s, values), ValueTwo: pick(s, values)})
+			}
+			profile.Syscalls = append(profile.Syscalls, entry)
+		}
+		filter, _, err := Compile(profile, native)
+		if err != nil {
+			continue // a contradiction
+		}
+		if err := check(filter); err != nil {
+			t.Fatal(err)
+		}
+		r := newReference(profile, native, true)
+		nr, _ := numberOf(archNamed(native), "ioctl")
+		for _, first := range values {
+			for _, second := range values {
+				c := call{nr, archNamed(native).audit, [6]uint64{first, second}}
+				if got, _ := simulate(filter, c); got != r.judge(c) {
+					t.Fatalf("seed %d: %s args %#x: the filter says %v, the profile %v\n%s\n%s", seed, native, c.args, got, r.judge(c), show(profile), Describe(filter))
+				}
+			}
+		}
+	}
+}
+
 // Every single operator, at the borders of its value.
 func TestOperatorsAtTheirBorders(t *testing.T) {
 	for _, native := range []specs.Arch{specs.ArchX86_64, specs.ArchX86, specs.ArchS390X} {

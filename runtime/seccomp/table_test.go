@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
@@ -103,6 +104,31 @@ func TestNumbersAgreeWithHeaders(t *testing.T) {
 			if n, ok := arches[a].number(at); ok && n&^x32Bit < 430 && !seen[callName(at)] && !slices.Contains(late, callName(at)) {
 				t.Errorf("%s: %s is not in %s", name, callName(at), header)
 			}
+		}
+	}
+}
+
+// The codes are those of linux/net.h and linux/ipc.h.
+func TestMultiplexersAgreeWithHeaders(t *testing.T) {
+	for holder, form := range map[string]string{"socketcall": `(?m)^#define SYS_(\w+)\s+(\d+)`, "ipc": `(?m)^#define ((?:SEM|MSG|SHM)\w+)\s+(\d+)`} {
+		header := map[string]string{"socketcall": "net.h", "ipc": "ipc.h"}[holder]
+		text, err := os.ReadFile("/usr/include/linux/" + header)
+		if err != nil {
+			t.Skipf("the kernel's headers (Debian: linux-libc-dev) are not installed: %v", err)
+		}
+		want, got := map[string]string{}, map[string]string{}
+		for _, m := range regexp.MustCompile(form).FindAllStringSubmatch(string(text), -1) {
+			want[strings.ToLower(m[1])] = m[2]
+		}
+		for _, m := range multiplexers {
+			for _, one := range m.members {
+				if m.name == holder {
+					got[one.name] = strconv.FormatUint(one.code, 10)
+				}
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-header +ours):\n%s", header, diff)
 		}
 	}
 }
