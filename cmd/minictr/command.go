@@ -41,6 +41,7 @@ func commands() []command {
 		{"wait", "containers", "wait until containers have ended, print their exit codes", waitCommand},
 		{"rm", "containers", "remove containers", rmCommand},
 		{"rename", "containers", "give a container another name", renameCommand},
+		{"ps", groupLook, "list containers", psCommand},
 		{"finish", "", "clean up after a container, for its monitor", finishCommand},
 	}
 }
