@@ -84,8 +84,8 @@ func TestDefaultIsACopy(t *testing.T) {
 	}
 }
 
-// The module that the data comes from must not come with the package: its
-// JSON and its profile cost every command some time.
+// The module that the data comes from must not come with the package, nor
+// encoding/json with it.
 func TestModuleIsNotLinked(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()
 	if err != nil {
