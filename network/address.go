@@ -29,6 +29,7 @@ func (s *AddAddress) object() string {
 	return s.Address.String() + " to " + s.Link + s.Netns.where()
 }
 
+// Apply adds the address, or finds that the link has it.
 func (s *AddAddress) Apply() error {
 	err := s.at.do(s.Netns, func(c *conn) error {
 		// The broadcast address must be told; ip(8) wants "brd +" for it.
@@ -69,6 +70,7 @@ func (c *conn) deleteAddress(link string, a netip.Prefix) error {
 	return err
 }
 
+// Undo takes the address away, and with it the route to its subnet.
 func (s *AddAddress) Undo() error {
 	err := s.at.undo(s.Netns, func(c *conn) error {
 		if s.Netns.here() && !s.made {
@@ -80,6 +82,7 @@ func (s *AddAddress) Undo() error {
 	return explain("delete address", s.object(), err)
 }
 
+// Check wants the link to have the address.
 func (s *AddAddress) Check() error {
 	err := once(s.Netns, func(c *conn) error {
 		index, err := c.index(s.Link)
@@ -95,6 +98,7 @@ func (s *AddAddress) Check() error {
 	return step.Fail("check address", s.object(), err)
 }
 
+// Words says the step in plain words.
 func (s *AddAddress) Words() string {
 	return fmt.Sprintf("give %s%s the address %s, and with it the route to %s",
 		s.Link, s.Netns.where(), s.Address.Addr(), s.Address.Masked())
@@ -121,6 +125,7 @@ func (s *AddRoute) object() string {
 	return "default via " + s.Gateway.String() + s.Netns.where()
 }
 
+// Apply adds the route; one that is there is an error (EEXIST).
 func (s *AddRoute) Apply() error {
 	err := s.at.do(s.Netns, func(c *conn) error {
 		return s.change(c, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, nl.NewRtMsg())
@@ -139,6 +144,7 @@ func (s *AddRoute) change(c *conn, kind, flags int, message *nl.RtMsg) error {
 		nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index)))), nil)
 }
 
+// Undo deletes the route.
 func (s *AddRoute) Undo() error {
 	err := s.at.undo(s.Netns, func(c *conn) error {
 		err := s.change(c, unix.RTM_DELROUTE, 0, nl.NewRtDelMsg())
@@ -150,6 +156,7 @@ func (s *AddRoute) Undo() error {
 	return explain("delete route", s.object(), err)
 }
 
+// Check wants a default route by the gateway.
 func (s *AddRoute) Check() error {
 	err := once(s.Netns, func(c *conn) error {
 		routes, err := c.routes(unix.RT_TABLE_MAIN)
@@ -166,6 +173,7 @@ func (s *AddRoute) Check() error {
 	return step.Fail("check route", s.object(), err)
 }
 
+// Words says the step in plain words.
 func (s *AddRoute) Words() string {
 	return fmt.Sprintf("send everything else from the container to the gateway %s", s.Gateway)
 }

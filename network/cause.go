@@ -32,42 +32,49 @@ func misleading() []misleadingErrno {
 	return []misleadingErrno{
 		{
 			// br_add_if -> find_portno, net/bridge/br_if.c: EXFULL, "Exchange full".
-			[]string{"add veth"}, unix.EXFULL,
+			[]string{"add veth"},
+			unix.EXFULL,
 			"the bridge has 1023 ports, the most that a bridge can have",
 			"remove containers that are not needed (minictr ps), or put some on another network",
 		},
 		{
-			[]string{"add bridge"}, unix.EOPNOTSUPP,
+			[]string{"add bridge"},
+			unix.EOPNOTSUPP,
 			"this kernel has no bridges (CONFIG_BRIDGE)",
 			"modprobe bridge; without it there are --network none and --network host",
 		},
 		{
-			[]string{"add veth"}, unix.EOPNOTSUPP,
+			[]string{"add veth"},
+			unix.EOPNOTSUPP,
 			"this kernel has no virtual Ethernet pairs (CONFIG_VETH)",
 			"modprobe veth; without it there are --network none and --network host",
 		},
 		{
 			// socket(2): nothing registered NETLINK_NETFILTER.
-			[]string{"add masquerade"}, unix.EPROTONOSUPPORT,
+			[]string{"add masquerade"},
+			unix.EPROTONOSUPPORT,
 			"this kernel has no nfnetlink (CONFIG_NETFILTER_NETLINK)",
 			"modprobe nfnetlink nf_tables nft_masq nft_chain_nat",
 		},
 		{
 			// nfnetlink_rcv_batch: no such subsystem.
-			[]string{"add masquerade"}, unix.EOPNOTSUPP,
+			[]string{"add masquerade"},
+			unix.EOPNOTSUPP,
 			"this kernel has no nf_tables (CONFIG_NF_TABLES)",
 			"modprobe nf_tables nft_masq nft_chain_nat",
 		},
 		{
 			// nf_tables_newchain, nf_tables_newrule: an unknown chain type or
 			// expression is ENOENT, as if the table were missing.
-			[]string{"add masquerade"}, unix.ENOENT,
+			[]string{"add masquerade"},
+			unix.ENOENT,
 			"this kernel's nf_tables cannot masquerade (CONFIG_NFT_NAT, CONFIG_NFT_MASQ)",
 			"modprobe nft_masq nft_chain_nat",
 		},
 		{
 			// unshare(2): the limit of namespaces, not of a disk.
-			[]string{"add netns"}, unix.ENOSPC,
+			[]string{"add netns"},
+			unix.ENOSPC,
 			"there are as many network namespaces as user.max_net_namespaces allows",
 			"sysctl user.max_net_namespaces",
 		},

@@ -159,7 +159,7 @@ func withLock(dir string, f func() error) error {
 	if err != nil {
 		return &os.PathError{Op: "open", Path: dir, Err: err}
 	}
-	defer unix.Close(d)
+	defer closeFD(d)
 	for {
 		err = unix.Flock(d, unix.LOCK_EX)
 		if err != unix.EINTR {

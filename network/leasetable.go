@@ -66,7 +66,7 @@ func openTable(file string, flags int, f func(*leaseTable) error) error {
 	if err != nil {
 		return &os.PathError{Op: "open", Path: file, Err: err}
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	text, err := readAll(fd)
 	if err != nil {
 		return &os.PathError{Op: "read", Path: file, Err: err}

@@ -33,6 +33,7 @@ type AddBridge struct {
 // errNoBridge says that the name of our bridge is taken.
 var errNoBridge = errors.New("a link of that name exists and is not a bridge")
 
+// Apply makes the bridge, or finds that it is there.
 func (s *AddBridge) Apply() error {
 	err := s.at.do(Netns{}, func(c *conn) error {
 		err := s.check(c)
@@ -76,10 +77,12 @@ func (s *AddBridge) Undo() error {
 	return explain("delete bridge", s.Name, err)
 }
 
+// Check wants a bridge of the name.
 func (s *AddBridge) Check() error {
 	return step.Fail("check bridge", s.Name, once(Netns{}, s.check))
 }
 
+// Words says the step in plain words.
 func (s *AddBridge) Words() string {
 	return "make the bridge " + s.Name + ", a switch inside the kernel, if it is not there"
 }
@@ -121,6 +124,7 @@ type AddVeth struct {
 	at *place
 }
 
+// Apply makes both ends with one request.
 func (s *AddVeth) Apply() error {
 	err := s.at.do(Netns{}, func(c *conn) error {
 		bridge, err := c.index(s.Bridge)
@@ -131,7 +135,7 @@ func (s *AddVeth) Apply() error {
 		if err != nil {
 			return err
 		}
-		defer netns.Close()
+		defer closeFile(netns)
 		info, err := s.info(int(netns.Fd()))
 		if err != nil {
 			return err
@@ -179,6 +183,7 @@ func (s *AddVeth) Undo() error {
 	return explain("delete veth", s.Host, err)
 }
 
+// Check wants both ends, joined to each other, the host's on the bridge.
 func (s *AddVeth) Check() error {
 	var host, peer *link
 	err := once(Netns{}, func(c *conn) (err error) {
@@ -212,6 +217,7 @@ func (s *AddVeth) compare(host, peer *link) error {
 	return nil
 }
 
+// Words says the step in plain words.
 func (s *AddVeth) Words() string {
 	return fmt.Sprintf("lay a cable: one end %s on the bridge %s, the other %s in the container", s.Host, s.Bridge, s.Peer)
 }
@@ -232,6 +238,7 @@ type SetLinkUp struct {
 	made bool
 }
 
+// Apply switches the link on, unless it is.
 func (s *SetLinkUp) Apply() error {
 	err := s.at.do(s.Netns, func(c *conn) error {
 		up, err := c.isUp(s.Link)
@@ -253,6 +260,7 @@ func (c *conn) setFlags(name string, flags uint32) error {
 		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name))), nil)
 }
 
+// Undo switches the link off.
 func (s *SetLinkUp) Undo() error {
 	err := s.at.undo(s.Netns, func(c *conn) error {
 		if s.Netns.here() && !s.made {
@@ -276,6 +284,7 @@ func (c *conn) setDown(name string) error {
 	return c.deleteAddress("lo", netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 8))
 }
 
+// Check wants the link up.
 func (s *SetLinkUp) Check() error {
 	err := once(s.Netns, func(c *conn) error {
 		up, err := c.isUp(s.Link)
@@ -287,6 +296,7 @@ func (s *SetLinkUp) Check() error {
 	return step.Fail("check link", s.Link+s.Netns.where(), err)
 }
 
+// Words says the step in plain words.
 func (s *SetLinkUp) Words() string { return "switch on " + s.Link + s.Netns.where() }
 
 func (s *SetLinkUp) String() string {

@@ -232,6 +232,7 @@ func checkRules() error {
 	return nil
 }
 
+// Words says the step in plain words.
 func (s *AddMasquerade) Words() string {
 	return fmt.Sprintf("let %s out: what leaves by another link than a bridge gets the address of the host", s.Subnet)
 }

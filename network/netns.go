@@ -75,7 +75,7 @@ func (n Netns) Do(f func() error) error {
 	if err != nil {
 		return err
 	}
-	defer target.Close()
+	defer closeFile(target)
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
@@ -85,7 +85,7 @@ func (n Netns) Do(f func() error) error {
 			done <- &os.PathError{Op: "open", Path: self, Err: err}
 			return
 		}
-		defer unix.Close(back)
+		defer closeFD(back)
 		if err := unix.Setns(int(target.Fd()), unix.CLONE_NEWNET); err != nil {
 			runtime.UnlockOSThread()
 			done <- os.NewSyscallError("setns", err)
@@ -99,6 +99,13 @@ func (n Netns) Do(f func() error) error {
 	}()
 	return <-done
 }
+
+// closeFD closes a descriptor after whose use close(2) has nothing to tell: it
+// was read, or every write to it was checked.
+func closeFD(fd int) { _ = unix.Close(fd) }
+
+// closeFile is closeFD for a file.
+func closeFile(f *os.File) { _ = f.Close() }
 
 // isOwn tells whether the namespace is the one of the calling thread.
 func (n Netns) isOwn() (bool, error) {
@@ -125,6 +132,7 @@ type AddNetns struct{ Name string }
 
 func (s *AddNetns) path() string { return filepath.Join(netnsDir, s.Name) }
 
+// Apply makes the namespace; a name in use is an error (EEXIST).
 func (s *AddNetns) Apply() error { return explain("add netns", s.Name, s.apply()) }
 
 func (s *AddNetns) apply() error {
@@ -141,7 +149,7 @@ func (s *AddNetns) apply() error {
 	_ = f.Close() // an empty file, there to be mounted on
 	made, err := newNetns()
 	if err == nil {
-		defer made.Close()
+		defer closeFile(made)
 		// The mount must be made by this thread: it may have a mount
 		// namespace of its own.
 		from := fmt.Sprintf("/proc/thread-self/fd/%d", made.Fd())
@@ -173,6 +181,7 @@ func newNetns() (*os.File, error) {
 	return r.f, r.err
 }
 
+// Undo takes the name away. The namespace lives on while a process is in it.
 func (s *AddNetns) Undo() error {
 	err := unix.Unmount(s.path(), unix.MNT_DETACH)
 	if err == nil || err == unix.EINVAL { // EINVAL: the file is there, nothing is mounted on it
@@ -184,6 +193,7 @@ func (s *AddNetns) Undo() error {
 	return explain("delete netns", s.Name, err)
 }
 
+// Check wants a network namespace of the name.
 func (s *AddNetns) Check() error {
 	f, err := Netns{Name: s.Name}.Open()
 	if err != nil {
@@ -192,6 +202,7 @@ func (s *AddNetns) Check() error {
 	return f.Close()
 }
 
+// Words says the step in plain words.
 func (s *AddNetns) Words() string {
 	return "make the network namespace " + s.Name + ", as empty as a new machine's"
 }

@@ -84,9 +84,18 @@ func TestParseMode(t *testing.T) {
 		text, target string
 		mode         Mode
 	}{
-		{"", "", Bridge}, {"bridge", "", Bridge}, {"default", "", Bridge}, {"none", "", None}, {"host", "", Host},
-		{"container:web", "web", Container}, {"ns:/run/netns/a:b", "/run/netns/a:b", Namespace},
-		{"blue", "", ""}, {"container:", "", ""}, {"ns", "", ""}, {"host:x", "", ""}, {"bridge:", "", ""},
+		{"", "", Bridge},
+		{"bridge", "", Bridge},
+		{"default", "", Bridge},
+		{"none", "", None},
+		{"host", "", Host},
+		{"container:web", "web", Container},
+		{"ns:/run/netns/a:b", "/run/netns/a:b", Namespace},
+		{"blue", "", ""},
+		{"container:", "", ""},
+		{"ns", "", ""},
+		{"host:x", "", ""},
+		{"bridge:", "", ""},
 	} {
 		mode, target, err := ParseMode(c.text)
 		if mode != c.mode || target != c.target || (err == nil) != (c.mode != "") {

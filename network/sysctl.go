@@ -37,6 +37,7 @@ func (s *SetSysctl) Changed() (was string, changed bool) { return s.was, s.made 
 // network namespace of the thread that opens it.
 func (s *SetSysctl) path() string { return "/proc/sys/" + s.Key }
 
+// Apply reads the value and writes it when it is another.
 func (s *SetSysctl) Apply() error {
 	err := s.at.visit(s.Netns, func() error {
 		value, err := readSysctl(s.path())
@@ -61,7 +62,7 @@ func readSysctl(path string) (string, error) {
 	if err != nil {
 		return "", &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	value := make([]byte, 128)
 	n, err := unix.Read(fd, value)
 	if err != nil {
@@ -75,7 +76,7 @@ func writeSysctl(path, value string) error {
 	if err != nil {
 		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if _, err = unix.Write(fd, []byte(value)); err != nil {
 		return &os.PathError{Op: "write", Path: path, Err: err}
 	}
@@ -99,6 +100,7 @@ func (s *SetSysctl) Undo() error {
 	return explain("restore sysctl", s.Key+"="+s.was+s.Netns.where(), err)
 }
 
+// Check wants the value.
 func (s *SetSysctl) Check() error {
 	err := (*place)(nil).visit(s.Netns, func() error {
 		value, err := readSysctl(s.path())
@@ -113,6 +115,7 @@ func (s *SetSysctl) Check() error {
 	return step.Fail("check sysctl", s.Key+"="+s.Value+s.Netns.where(), err)
 }
 
+// Words says the step in plain words.
 func (s *SetSysctl) Words() string { return s.Why }
 
 func (s *SetSysctl) String() string {
