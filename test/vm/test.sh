@@ -29,7 +29,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/repo" "$work/shared" "$work/out"
 for package in $packages; do
 	mkdir -p "$work/repo/$package"
-	go test -c -trimpath -ldflags '-s -w' -o "$work/repo/$package/${package//\//-}.test" "./$package"
+	go test -c -ldflags '-s -w' -o "$work/repo/$package/${package//\//-}.test" "./$package"
 	[ ! -d "$package/testdata" ] || cp -a "$package/testdata" "$work/repo/$package/"
 done
 cp go.mod "$work/repo/"
