@@ -17,6 +17,11 @@ func (a *app) useImage(cmd *cobra.Command, f *runFlags, args []string) error {
 		f.Image.Rootfs = f.rootfs
 		return f.command(cmd, rootfs.Config{}, args)
 	}
+	release, err := rootfs.OpenStore(a.root).Use() // until the container's config names the image
+	if err != nil {
+		return err
+	}
+	f.release = release
 	image, err := a.findImage(args[0], f.pull, f.platform)
 	if err != nil {
 		return err
@@ -39,11 +44,13 @@ func (a *app) findImage(name, pull, platform string) (*rootfs.Image, error) {
 	default:
 		return nil, usageError{fmt.Errorf("--pull %q: there are always, missing and never", pull)}
 	}
-	args := []string{"pull", "--quiet-id"}
+	args := []string{"pull"}
 	if platform != "" {
 		args = append(args, "--platform", platform)
 	}
-	if err := a.imageProgram(append(args, name)...); err != nil {
+	quiet := *a
+	quiet.out = a.err // standard output is the container's
+	if err := quiet.imageProgram(append(args, name)...); err != nil {
 		return nil, err
 	}
 	return store.Lookup(name)

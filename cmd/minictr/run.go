@@ -22,6 +22,8 @@ type runFlags struct {
 	entrypoint, network, rootfs, pull, umask, platform     string
 	cidfile, pidfile, shmSize, oomScore                    string
 	explain, dryRun                                        bool
+
+	release func() // lets the image go
 }
 
 func runCommand(a *app) *cobra.Command {
@@ -135,6 +137,9 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 	streams := runtime.Standard{Stdin: a.in, Stdout: a.out, Stderr: a.err}
 	r := a.runtime()
 	p, err := r.Run(&f.Config, streams, w)
+	if f.release != nil {
+		f.release()
+	}
 	if err != nil {
 		return err
 	}
