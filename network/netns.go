@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/minictr/minictr/runtime/step"
@@ -79,20 +80,20 @@ func (n Netns) Do(f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		back, err := unix.Open(self, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		back, err := netns.Get()
 		if err != nil {
 			runtime.UnlockOSThread() // it has not gone anywhere
 			done <- &os.PathError{Op: "open", Path: self, Err: err}
 			return
 		}
-		defer closeFD(back)
-		if err := unix.Setns(int(target.Fd()), unix.CLONE_NEWNET); err != nil {
+		defer closeFD(int(back))
+		if err := netns.Set(netns.NsHandle(target.Fd())); err != nil {
 			runtime.UnlockOSThread()
 			done <- os.NewSyscallError("setns", err)
 			return
 		}
 		err = f()
-		if unix.Setns(back, unix.CLONE_NEWNET) == nil {
+		if netns.Set(back) == nil {
 			runtime.UnlockOSThread() // otherwise the thread dies with this goroutine
 		}
 		done <- err
