@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"cmd/minictr":         {"runtime", "network", "rootfs", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
 	"cmd/minictr-image":   {"rootfs", "runtime/step"},
 	"cmd/minictr-monitor": {"runtime/logfile"},
+	"cmd/minictr-format":  {},
 
 	"test/kernel": {},
 	"test/report": {},

@@ -62,10 +62,10 @@ func (a *app) main(args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	if !named && len(args) > 0 && !strings.HasPrefix(args[0], "-") && !slices.Contains([]string{"help", "completion", "__complete", "__completeNoDesc"}, args[0]) {
-		return a.fail(usageError{fmt.Errorf("unknown command %q; 'minictr help' lists them", args[0])})
+		return a.fail("", usageError{fmt.Errorf("unknown command %q; 'minictr help' lists them", args[0])})
 	}
-	if err := root.Execute(); err != nil {
-		return a.fail(err)
+	if command, err := root.ExecuteC(); err != nil {
+		return a.fail(command.Name(), err)
 	}
 	return a.code
 }

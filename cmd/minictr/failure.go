@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/minictr/minictr/runtime"
@@ -14,7 +16,8 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// exitError ends minictr with a code and no word: who gave it has spoken.
+// exitError is a failure without a word: a program of minictr, run as a child,
+// has spoken.
 type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
@@ -27,29 +30,53 @@ const (
 )
 
 // fail prints the error, one line each for what happened and what may help, and
-// returns the exit code.
-func (a *app) fail(err error) int {
-	var exit exitError
-	if errors.As(err, &exit) {
-		return int(exit)
-	}
-	for line := range strings.Lines(err.Error()) {
-		if line = strings.TrimSpace(line); line != "" {
+// returns the exit code of the command of that name.
+func (a *app) fail(command string, err error) int {
+	code := exitCode(command, err)
+	var spoken []string
+	for _, e := range joined(err) {
+		if is[exitError](e) {
+			continue
+		}
+		if line := oneLine(e.Error()); !slices.Contains(spoken, line) {
 			fmt.Fprintln(a.err, "minictr: "+line)
+			spoken = append(spoken, line)
 		}
 	}
-	if h := hint(err); h != "" {
+	if h := hint(err); h != "" && len(spoken) > 0 {
 		fmt.Fprintln(a.err, "hint: "+h)
 	}
-	return exitCode(err)
+	return code
 }
 
-func exitCode(err error) int {
-	var command *runtime.CommandError
-	if !errors.As(err, &command) {
+// joined takes an errors.Join apart, so that each error has its line.
+func joined(err error) []error {
+	if reflect.TypeOf(err) != reflect.TypeOf(errors.Join(err)) {
+		return []error{err} // what wraps others has words of its own
+	}
+	var list []error
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		list = append(list, joined(e)...)
+	}
+	return list
+}
+
+// oneLine keeps what an image or a file is called from breaking the line.
+func oneLine(text string) string { return visible(strings.TrimSpace(text)) }
+
+// exitCode is Docker's: run and exec end with the code of the process in the
+// container, so what minictr could not do has codes that are told apart from
+// those: 125, 126 and 127. All other commands end with 1, whether the command
+// line or the deed was wrong.
+func exitCode(command string, err error) int {
+	if command != "run" && command != "exec" {
+		return 1
+	}
+	var c *runtime.CommandError
+	if !errors.As(err, &c) {
 		return exitFailed
 	}
-	if command.Errno == unix.ENOENT || command.Errno == unix.ENOTDIR {
+	if c.Errno == unix.ENOENT || c.Errno == unix.ENOTDIR {
 		return exitNotFound
 	}
 	return exitNotExecutable

@@ -67,18 +67,11 @@ func (a *app) ps(f psFlags) error {
 	for _, c := range list {
 		rows = append(rows, newPsRow(c, now, f.noTrunc))
 	}
-	return listing{
-		format: f.format, quiet: quietly(f.quiet, "{{.ID}}"),
-		table: `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.IP}}\t{{.Names}}`,
-	}.print(a.out, rows, psRow{})
-}
-
-// quietly is the template of -q, if it was given.
-func quietly(quiet bool, template string) string {
-	if quiet {
-		return template
+	l := listing{format: f.format, columns: []string{"ID", "Image", "Command", "RunningFor", "Status", "IP", "Names"}}
+	if f.quiet {
+		l.quiet = "ID"
 	}
-	return ""
+	return a.list(l, rows, psRow{})
 }
 
 // match turns the flags into a condition. Without a filter for the state, and
@@ -159,8 +152,7 @@ type psRow struct {
 	labels map[string]string
 }
 
-// Label returns the label of that name.
-func (r psRow) Label(name string) string { return r.labels[name] }
+func (r psRow) labelMap() map[string]string { return r.labels }
 
 func newPsRow(c *runtime.Container, now time.Time, whole bool) psRow {
 	row := psRow{
