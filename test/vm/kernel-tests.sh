@@ -29,6 +29,7 @@ make_outside() {
 	ip -n outside address add 192.0.2.2/24 dev eth0
 	ip -n outside link set eth0 up
 	ip route add default via 192.0.2.2
+	echo nameserver 192.0.2.2 >/etc/resolv.conf
 }
 
 make_image() {
