@@ -42,6 +42,8 @@ func commands() []command {
 		{"rm", "containers", "remove containers", rmCommand},
 		{"rename", "containers", "give a container another name", renameCommand},
 		{"ps", groupLook, "list containers", psCommand},
+		{"logs", groupLook, "print the output of a detached container", logsCommand},
+		{"top", groupLook, "list the processes of a container", topCommand},
 		{"finish", "", "clean up after a container, for its monitor", finishCommand},
 	}
 }

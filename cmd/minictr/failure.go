@@ -108,6 +108,8 @@ var hints = []struct {
 	{is[*runtime.RunningError], "stop it first (minictr stop NAME), or remove it with --force"},
 	{is[*runtime.NotFoundError], "minictr ps -a lists all containers"},
 	{is[*runtime.NotRunningError], "minictr ps -a shows how it ended; minictr start NAME starts it again"},
+	{is[*runtime.NoLogError], "only what runs detached (minictr run -d) has a log"},
+	{is[*runtime.AmbiguousError], "give more digits of the id, or the container's name; minictr ps -a lists them"},
 	{is[*runtime.MissingProgramError], "make build puts all programs of minictr into one directory; keep them together"},
 	{isRoot, "minictr makes namespaces, mounts and bridges, for which it must be root: sudo minictr …"},
 }
