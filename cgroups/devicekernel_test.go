@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,8 +43,12 @@ func report(d request, set access, err error) {
 }
 
 var triedDevices = []request{
-	{kind: 'c', major: 1, minor: 3}, {kind: 'c', major: 1, minor: 5}, {kind: 'c', major: 1, minor: 7},
-	{kind: 'c', major: 1, minor: 8}, {kind: 'c', major: 5, minor: 0}, {kind: 'b', major: 1, minor: 3},
+	{kind: 'c', major: 1, minor: 3},
+	{kind: 'c', major: 1, minor: 5},
+	{kind: 'c', major: 1, minor: 7},
+	{kind: 'c', major: 1, minor: 8},
+	{kind: 'c', major: 5, minor: 0},
+	{kind: 'b', major: 1, minor: 3},
 }
 
 func (r request) mode() uint32 {
@@ -77,7 +82,7 @@ func TestDevices(t *testing.T) {
 // opened: the usual one for temporary files may be mounted nodev.
 func makeNodes(t *testing.T) string {
 	t.Helper()
-	here, err := os.MkdirTemp(".", "nodes")
+	here, err := os.MkdirTemp(".", "nodes") //nolint:usetesting // beside t.TempDir, not in it: see above
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,5 +172,36 @@ func TestDeviceProgramIsReplaced(t *testing.T) {
 	defer unix.Close(fd)
 	if ids, err := attachedPrograms(fd); err != nil || len(ids) != 1 || s.Check() != nil {
 		t.Errorf("attached %v, %v; check %v", ids, err, s.Check())
+	}
+}
+
+// Without the right to load programs the error says what is needed.
+func TestDeviceProgramNotPermitted(t *testing.T) {
+	g := newGroup(t, requireHost(t), "permitted", nil)
+	d, ok := g.unified()
+	if !ok {
+		t.Skip("no v2 hierarchy")
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var all, fewer [2]unix.CapUserData
+	if err := unix.Capget(&header, &all[0]); err != nil {
+		t.Fatal(err)
+	}
+	fewer = all
+	fewer[0].Effective &^= 1 << unix.CAP_SYS_ADMIN
+	fewer[1].Effective &^= 1 << (unix.CAP_BPF - 32)
+	if err := unix.Capset(&header, &fewer[0]); err != nil {
+		t.Fatal(err)
+	}
+	err := AttachDeviceProgram{Dir: d.path, Rules: DefaultDevices()}.Apply()
+	if back := unix.Capset(&header, &all[0]); back != nil {
+		t.Fatal(back)
+	}
+	want := "load device program for " + d.path + ": bpf: operation not permitted (device rules on cgroup v2 need " +
+		"CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN, and no seccomp filter against bpf)"
+	if !errors.Is(err, unix.EPERM) || err.Error() != want {
+		t.Errorf("error %v\nwant  %s", err, want)
 	}
 }

@@ -161,11 +161,8 @@ func parseAccess(text string) (access, error) {
 	return set, nil
 }
 
-// allowsAll tells whether valid rules come to nothing but "allow all".
-func allowsAll(rules []specs.LinuxDeviceCgroup) bool {
-	policy, err := policyV1(rules)
-	return err == nil && policy.allow && len(policy.exceptions) == 0
-}
+// allowsAll tells whether the policy has no exception from "allow all".
+func (p policy) allowsAll() bool { return p.allow && len(p.exceptions) == 0 }
 
 // A policy is the state of a v1 devices group: allow or deny everything, but
 // for a list of exceptions.
@@ -255,13 +252,9 @@ type DeviceLine struct {
 	Line string // "c 1:3 rwm"
 }
 
-// linesV1 returns what brings a new group of v1, which allows what its parent
-// does, to the rules.
-func linesV1(rules []specs.LinuxDeviceCgroup) ([]DeviceLine, error) {
-	p, err := policyV1(rules)
-	if err != nil {
-		return nil, err
-	}
+// lines returns what brings a new group of v1, which allows what its parent
+// does, to the policy.
+func (p policy) lines() []DeviceLine {
 	all, other := "devices.deny", "devices.allow"
 	if p.allow {
 		all, other = other, all
@@ -270,7 +263,7 @@ func linesV1(rules []specs.LinuxDeviceCgroup) ([]DeviceLine, error) {
 	for _, e := range p.exceptions {
 		lines = append(lines, DeviceLine{other, e.match.String() + " " + e.access.String()})
 	}
-	return lines, nil
+	return lines
 }
 
 // AllowDevices confines a group of the v1 devices hierarchy to the devices of

@@ -257,12 +257,12 @@ func TestDefaultDevices(t *testing.T) {
 
 func TestAllDevicesNeedNothing(t *testing.T) {
 	for _, rules := range [][]specs.LinuxDeviceCgroup{AllDevices(), append(DefaultDevices(), AllDevices()...)} {
-		if !allowsAll(rules) {
-			t.Errorf("%v", rules)
+		if p, err := policyV1(rules); err != nil || !p.allowsAll() {
+			t.Errorf("%v: %+v, %v", rules, p, err)
 		}
 	}
-	if allowsAll(DefaultDevices()) {
-		t.Error("the default rules")
+	if p, err := policyV1(DefaultDevices()); err != nil || p.allowsAll() {
+		t.Errorf("the default rules: %+v, %v", p, err)
 	}
 }
 
@@ -308,10 +308,11 @@ func (i instruction) text(pc int) string {
 func TestLinesV1(t *testing.T) {
 	rule := allow("c", 10, 200, "rwm")
 	rule.Allow = false
-	got, err := linesV1(append(AllDevices(), rule))
+	p, err := policyV1(append(AllDevices(), rule))
 	if err != nil {
 		t.Fatal(err)
 	}
+	got := p.lines()
 	want := []DeviceLine{{"devices.allow", "a"}, {"devices.deny", "c 10:200 rwm"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -188,17 +188,17 @@ func (d *directory) add(row limit, settings []Setting) {
 // devices controller of v1 if the host has it, else by a program on v2. No
 // rules, or rules that allow everything, need neither.
 func (g *Group) addDevices(h *Host, rules []specs.LinuxDeviceCgroup) error {
-	if len(rules) == 0 || allowsAll(rules) {
+	policy, err := policyV1(rules) // an error is one of v1 only: the rules are valid
+	if len(rules) == 0 || err == nil && policy.allowsAll() {
 		return nil
 	}
 	if hierarchy, ok := h.find("devices"); ok {
-		lines, err := linesV1(rules)
 		if err != nil {
 			return err
 		}
 		d := g.in(hierarchy)
 		d.use("devices")
-		d.devices = AllowDevices{Dir: d.path, Lines: lines}
+		d.devices = AllowDevices{Dir: d.path, Lines: policy.lines()}
 		return nil
 	}
 	if v2, ok := h.unified(); ok {

@@ -152,25 +152,41 @@ func TestMissing(t *testing.T) {
 		r    *specs.LinuxResources
 		want string
 	}{
-		{"v2 without memory", hostOf(t, mountsV2, "cpu", "pids"), memory,
-			"linux.resources.memory.limit: no memory controller in /sys/fs/cgroup/cgroup.controllers"},
-		{"v1 without memory", hostOf(t, strings.ReplaceAll(mountsHybrid, "rw,memory", "rw,net_cls")), memory,
-			"linux.resources.memory.limit: no hierarchy with the memory controller is mounted"},
-		{"v1 names", hostOf(t, strings.ReplaceAll(mountsV1(), "blkio", "net_cls")),
+		{
+			"v2 without memory", hostOf(t, mountsV2, "cpu", "pids"), memory,
+			"linux.resources.memory.limit: no memory controller in /sys/fs/cgroup/cgroup.controllers",
+		},
+		{
+			"v1 without memory", hostOf(t, strings.ReplaceAll(mountsHybrid, "rw,memory", "rw,net_cls")), memory,
+			"linux.resources.memory.limit: no hierarchy with the memory controller is mounted",
+		},
+		{
+			"v1 names", hostOf(t, strings.ReplaceAll(mountsV1(), "blkio", "net_cls")),
 			&specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: &weight}},
-			"linux.resources.blockIO.weight: no hierarchy with the blkio controller is mounted"},
-		{"read-only", hostOf(t, mountsReadOnly, allV2...), memory,
-			"linux.resources.memory.limit: /sys/fs/cgroup is mounted read-only"},
-		{"none", hostOf(t, mountsNone), memory,
-			"linux.resources.memory.limit: no cgroup file system is mounted that may be written"},
-		{"v1 only", hostOf(t, mountsV2, allV2...),
+			"linux.resources.blockIO.weight: no hierarchy with the blkio controller is mounted",
+		},
+		{
+			"read-only", hostOf(t, mountsReadOnly, allV2...), memory,
+			"linux.resources.memory.limit: /sys/fs/cgroup is mounted read-only",
+		},
+		{
+			"none", hostOf(t, mountsNone), memory,
+			"linux.resources.memory.limit: no cgroup file system is mounted that may be written",
+		},
+		{
+			"v1 only", hostOf(t, mountsV2, allV2...),
 			&specs.LinuxResources{Memory: &specs.LinuxMemory{Swappiness: &swappiness}},
-			"linux.resources.memory.swappiness: cgroup v2 has no such limit"},
-		{"v2 only", hostOf(t, mountsHybrid),
+			"linux.resources.memory.swappiness: cgroup v2 has no such limit",
+		},
+		{
+			"v2 only", hostOf(t, mountsHybrid),
 			&specs.LinuxResources{Unified: map[string]string{"memory.high": "1"}},
-			"linux.resources.unified[memory.high]: cgroup v1 has no such file"},
-		{"devices", hostOf(t, mountsNone), &specs.LinuxResources{Devices: DefaultDevices()},
-			"linux.resources.devices: no cgroup file system is mounted that may be written"},
+			"linux.resources.unified[memory.high]: cgroup v1 has no such file",
+		},
+		{
+			"devices", hostOf(t, mountsNone), &specs.LinuxResources{Devices: DefaultDevices()},
+			"linux.resources.devices: no cgroup file system is mounted that may be written",
+		},
 	} {
 		_, err := test.host.New("/minictr/0a", test.r)
 		if err == nil || err.Error() != test.want {
@@ -219,13 +235,5 @@ func TestDetectHere(t *testing.T) {
 	}
 	if diff := cmp.Diff(slow, h); diff != "" {
 		t.Error(diff)
-	}
-}
-
-func BenchmarkDetect(b *testing.B) {
-	for b.Loop() {
-		if _, err := Detect(); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

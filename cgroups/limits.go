@@ -27,11 +27,10 @@ type Absent int
 
 // What an absent file means.
 const (
-	Fail        Absent = iota // the limit cannot be enforced: an error
-	Skip                      // the limit holds without the file
-	SkipNoSwap                // the limit holds if this machine has no swap space
-	WriteOther                // write the setting Instead
-	absentCount               // counts the above
+	Fail       Absent = iota // the limit cannot be enforced: an error
+	Skip                     // the limit holds without the file
+	SkipNoSwap               // the limit holds if this machine has no swap space
+	WriteOther               // write the setting Instead
 )
 
 // A limit is a row of the tables limitsV1 and limitsV2: how one limit of the

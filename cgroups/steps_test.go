@@ -62,7 +62,7 @@ func everywhere(h *Host, r *specs.LinuxResources) bool {
 	_, err := h.New("/x", r)
 	return err == nil && len(r.Rdma) == 0 && r.BlockIO == nil && r.Network == nil && r.Unified["io.max"] == "" &&
 		cpu.RealtimePeriod == nil && cpu.Burst == nil &&
-		!(ok && !d.V2 && value(memory.Limit) < 0 && value(memory.Swap) > 0)
+		(!ok || d.V2 || value(memory.Limit) >= 0 || value(memory.Swap) <= 0)
 }
 
 // settingsOf reads the files of a group that can be written and keep what was
@@ -154,12 +154,18 @@ func TestErrors(t *testing.T) {
 		is   error
 	}{
 		{MakeGroup{d.Mountpoint, g.Path}, "make cgroup " + d.path + ": file exists", unix.EEXIST},
-		{SetLimit{d.path, "", []Setting{{File: "none", Value: "1"}}},
-			"write 1 to " + d.path + "/none: unsupported operation: the kernel has no such file", errors.ErrUnsupported},
-		{SetLimit{d.path + "x", "", []Setting{{File: "none", Value: "1"}}},
-			"write 1 to " + d.path + "x/none: no such file or directory", unix.ENOENT},
-		{SetLimit{d.path, "", []Setting{{File: "cgroup.procs", Value: "x"}}},
-			"write x to " + d.path + "/cgroup.procs: invalid argument", unix.EINVAL},
+		{
+			SetLimit{d.path, "", []Setting{{File: "none", Value: "1"}}},
+			"write 1 to " + d.path + "/none: unsupported operation: the kernel has no such file", errors.ErrUnsupported,
+		},
+		{
+			SetLimit{d.path + "x", "", []Setting{{File: "none", Value: "1"}}},
+			"write 1 to " + d.path + "x/none: no such file or directory", unix.ENOENT,
+		},
+		{
+			SetLimit{d.path, "", []Setting{{File: "cgroup.procs", Value: "x"}}},
+			"write x to " + d.path + "/cgroup.procs: invalid argument", unix.EINVAL,
+		},
 	} {
 		err := test.s.Apply()
 		if err == nil || err.Error() != test.want || !errors.Is(err, test.is) {
