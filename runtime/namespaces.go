@@ -15,7 +15,7 @@ type Namespace struct {
 	Kind  string // as in /proc/PID/ns: cgroup, ipc, mnt, net, pid, time, user or uts
 	Path  string // /proc/PID/ns/KIND, while the process lives
 	Inode uint64 // equal inodes are one namespace: net:[4026531840]
-	// Host is whether process 1 is in it too: the container shares the host's.
+	// Host is whether the host's processes are in it too: it is shared.
 	Host bool
 }
 
@@ -30,6 +30,7 @@ func namespaceKinds() []string {
 // have is left out. The error is fs.ErrNotExist when there is no such process.
 func Namespaces(pid int) ([]Namespace, error) {
 	var list []Namespace
+	host := hostProcess()
 	for _, kind := range namespaceKinds() {
 		path := fmt.Sprintf("/proc/%d/ns/%s", pid, kind)
 		inode, err := namespaceInode(path)
@@ -42,13 +43,30 @@ func Namespaces(pid int) ([]Namespace, error) {
 		if err != nil {
 			return nil, step.Fail("read", path, err)
 		}
-		host, err := namespaceInode("/proc/1/ns/" + kind)
+		shared, err := namespaceInode(host + "/ns/" + kind)
 		if err != nil {
-			return nil, step.Fail("read", "/proc/1/ns/"+kind, err)
+			return nil, step.Fail("read", host+"/ns/"+kind, err)
 		}
-		list = append(list, Namespace{Kind: kind, Path: path, Inode: inode, Host: inode == host})
+		list = append(list, Namespace{Kind: kind, Path: path, Inode: inode, Host: inode == shared})
 	}
 	return list, nil
+}
+
+// hostProcess is the directory in /proc of a process whose namespaces are the
+// host's: process 1 or, where that has a capability that the caller lacks and
+// so may not be looked at, the kernel's thread 2, kthreadd. Where neither can be
+// read, the host is what the caller is in.
+func hostProcess() string {
+	if _, err := namespaceInode("/proc/1/ns/net"); err == nil {
+		return "/proc/1"
+	}
+	status, err := readStatus(2)
+	if err == nil && status["PPid"] == "0" && status["Name"] == "kthreadd" {
+		if _, err := namespaceInode("/proc/2/ns/net"); err == nil {
+			return "/proc/2"
+		}
+	}
+	return "/proc/self"
 }
 
 // namespaceInode follows a link such as /proc/PID/ns/net. It needs
@@ -63,3 +81,6 @@ func namespaceInode(path string) (uint64, error) {
 		return stat.Ino, err
 	}
 }
+
+// String is what the link in /proc/PID/ns says: net:[4026531840].
+func (n Namespace) String() string { return fmt.Sprintf("%s:[%d]", n.Kind, n.Inode) }

@@ -36,18 +36,30 @@ func (f *format) explain(err error, value any) error {
 	cause = strings.TrimPrefix(cause, "template: "+name+":")
 	e := &formatError{format: f.text, cause: strings.ReplaceAll(cause, "\n", " ")}
 	if exec := (template.ExecError{}); errors.As(err, &exec) {
-		e.keys = keys(value)
+		e.keys = keys(value, cause)
 	}
 	return e
 }
 
-// keys are the fields of what a template was executed on.
-func keys(value any) []string {
-	switch v := value.(type) {
-	case heads:
-		return slices.Sorted(maps.Keys(v))
-	case row:
-		return slices.DeleteFunc(slices.Sorted(maps.Keys(v)), func(k string) bool { return k == labelsKey })
+// keys are those that stand where the template looked for one: in
+// <.State.Nope> those of State.
+func keys(value any, cause string) []string {
+	if h, ok := value.(heads); ok {
+		return slices.Sorted(maps.Keys(h))
 	}
-	return nil
+	r, ok := value.(row)
+	if !ok {
+		return nil
+	}
+	here := map[string]any(r)
+	_, path, _ := strings.Cut(cause, "<.")
+	path, _, _ = strings.Cut(path, ">")
+	for key := range strings.SplitSeq(path, ".") {
+		below, ok := here[key].(map[string]any)
+		if !ok {
+			break
+		}
+		here = below
+	}
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(here)), func(k string) bool { return k == labelsKey })
 }

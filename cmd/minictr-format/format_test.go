@@ -5,14 +5,14 @@ import (
 	"testing"
 )
 
-const containers = `{"":{"a.tier":"front","note":"a,b=c"},"ID":"4f0c9d2e","Names":"web","Labels":"a.tier=front,note=a,b=c"}
+const containers = `{"":{"a.tier":"front","note":"a,b=c"},"State":{"Pid":4,"Running":true},"ID":"4f0c9d2e","Names":"web","Labels":"a.tier=front,note=a,b=c"}
 {"":{},"ID":"8a1b2c3d","Names":"database","Labels":""}`
 
 func TestFormat(t *testing.T) {
 	for _, c := range []struct{ name, heads, format, in, want string }{
 		{"field", "", "{{.ID}} {{.Names}}", containers, "4f0c9d2e web\n8a1b2c3d database\n"},
 		{"label", "", `{{.Label "note"}}|{{.Label "none"}}`, containers, "a,b=c|\n|\n"},
-		{"json without the labels' map", "", "{{json .}}", containers, `{"ID":"4f0c9d2e","Labels":"a.tier=front,note=a,b=c","Names":"web"}` + "\n" + `{"ID":"8a1b2c3d","Labels":"","Names":"database"}` + "\n"},
+		{"json without the labels' map", "", "{{json .}}", containers, `{"ID":"4f0c9d2e","Labels":"a.tier=front,note=a,b=c","Names":"web","State":{"Pid":4,"Running":true}}` + "\n" + `{"ID":"8a1b2c3d","Labels":"","Names":"database"}` + "\n"},
 		{"table", `{"ID":"CONTAINER ID","Names":"NAMES"}`, "{{.ID}}\t{{.Names}}\t{{.Label \"a.the-tier\"}}", containers, "CONTAINER ID   NAMES      the tier\n4f0c9d2e       web        \n8a1b2c3d       database   \n"},
 		{"table of nothing", `{"ID":"CONTAINER ID"}`, "{{.ID}}", "", "CONTAINER ID\n"},
 		{"nested", "", "{{.State.Pid}} {{.State.Running}}", `{"State":{"Pid":4711,"Running":true}}`, "4711 true\n"},
@@ -43,8 +43,9 @@ func TestErrors(t *testing.T) {
 	for _, c := range []struct{ name, heads, format, want, hint string }{
 		{"unclosed", "", "{{.ID", "format {{.ID: 1: unclosed action", "Go templates:"},
 		{"unknown function", "", "{{shout .ID}}", `format {{shout .ID}}: 1: function "shout" not defined`, "Go templates:"},
-		{"unknown field", "", "{{.Nope}}", `format {{.Nope}}: <.Nope>: map has no entry for key "Nope"`, "there are ID, Labels, Names"},
+		{"unknown field", "", "{{.Nope}}", `format {{.Nope}}: <.Nope>: map has no entry for key "Nope"`, "there are ID, Labels, Names, State"},
 		{"unknown field of a table", `{"ID":"ID"}`, "{{.Nope}}", `format {{.Nope}}: <.Nope>: map has no entry for key "Nope"`, "there are ID"},
+		{"unknown field below", "", "{{.State.Nope}}", `format {{.State.Nope}}: <.State.Nope>: map has no entry for key "Nope"`, "there are Pid, Running"},
 		{"field of a string", "", "{{.ID.Nope}}", "format {{.ID.Nope}}: <.ID.Nope>: can't evaluate field Nope in type interface {}", "there are ID"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -42,8 +42,10 @@ func commands() []command {
 		{"rm", "containers", "remove containers", rmCommand},
 		{"rename", "containers", "give a container another name", renameCommand},
 		{"ps", groupLook, "list containers", psCommand},
+		{"inspect", groupLook, "print everything about containers and images", inspectCommand},
 		{"logs", groupLook, "print the output of a detached container", logsCommand},
 		{"top", groupLook, "list the processes of a container", topCommand},
+		{"images", groupImages, "list images", imagesCommand},
 		{"finish", "", "clean up after a container, for its monitor", finishCommand},
 	}
 }
