@@ -40,7 +40,7 @@ func RequireCommand(t testing.TB, names ...string) {
 		}
 	}
 	if len(missing) > 0 {
-		t.Skipf("needs %s in PATH; test/setup.sh installs what the tests need", strings.Join(missing, ", "))
+		t.Skipf("needs %s in PATH", strings.Join(missing, ", "))
 	}
 }
 

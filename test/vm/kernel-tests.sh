@@ -109,16 +109,17 @@ test_packages() {
 }
 
 echo "Linux $(uname -r), $(grep -c ^processor /proc/cpuinfo) CPUs, cgroup v2 with $(cat /sys/fs/cgroup/cgroup.controllers)"
-if [ -x bin/minictr ]; then
-	make_outside
-	make_image
+make_outside
+if [ ! -x bin/minictr ]; then
+	fail "bin/minictr is not there: make build"
+elif ! make_image; then
+	fail "minictr import"
+else
 	test_run
 	test_limits
 	test_network
 	test_exec_and_inspect
 	test_nothing_left
-else
-	fail "bin/minictr is not there: make build"
 fi
 test_packages
 exit $failures
