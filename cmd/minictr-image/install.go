@@ -32,9 +32,10 @@ func install(ctx context.Context, tx *rootfs.Transaction, img image, names []roo
 		show.update(i, phaseExists, 0, 0)
 		added = append(added, have)
 	}
-	fetched := startFetching(ctx, img.layers[len(added):], len(added), show, fetch)
-	for i := len(added); i < len(img.layers); i++ {
-		f := <-fetched[i-len(added)]
+	first := len(added)
+	answers := startFetching(ctx, img.layers[first:], first, show, fetch)
+	for i := first; i < len(img.layers); i++ {
+		f := await(ctx, answers[i-first])
 		if f.err != nil {
 			return nil, f.err
 		}
@@ -58,6 +59,15 @@ type fetcher func(ctx context.Context, l layer, show func(done int64)) (io.ReadC
 type fetched struct {
 	blob io.ReadCloser
 	err  error
+}
+
+func await(ctx context.Context, answer chan fetched) fetched {
+	select {
+	case f := <-answer:
+		return f
+	case <-ctx.Done():
+		return fetched{err: context.Cause(ctx)}
+	}
 }
 
 // startFetching fetches the layers in the background; each has a channel that
