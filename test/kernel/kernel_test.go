@@ -264,3 +264,9 @@ func check(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+func TestProgramsRun(t *testing.T) {
+	if out, err := exec.Command(filepath.Join(kernel.Programs(t), "minictr"), "--version").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}

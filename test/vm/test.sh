@@ -38,7 +38,7 @@ cp go.mod "$work/repo/"
 
 rc=0
 $here/vm-run.sh -m 2048 --timeout "${VM_TIMEOUT:-1800}" --out "$work/out" \
-	--env MODULE="$module" --env PACKAGES="${packages//$'\n'/ }" --env FLAGS="-test.timeout=20m $flags" \
+	--env MODULE="$module" --env MINICTR_BIN=/host/repo/bin --env PACKAGES="${packages//$'\n'/ }" --env FLAGS="-test.timeout=20m $flags" \
 	$here/kernel-tests.sh "$work/repo" "$work/shared" || rc=$?
 
 # shellcheck disable=SC2016 # the inner shell expands it
