@@ -7,6 +7,7 @@ import (
 	"github.com/minictr/minictr/cgroups"
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime/logfile"
+	"github.com/minictr/minictr/runtime/step"
 )
 
 // Live is what the kernel has of a running container at the moment of asking.
@@ -84,7 +85,10 @@ func (r *Runtime) Files(c *Container) Files {
 }
 
 // RemoveNetwork takes a network's bridge away, with what belongs to it. It fails
-// with a *network.NetworkInUseError while a container has an address there.
+// with a *network.InUseError while a container has an address there.
 func (r *Runtime) RemoveNetwork(name string) error {
+	if name == string(network.Host) || name == string(network.None) {
+		return step.Fail("remove network", name, errors.New("it is always there"))
+	}
 	return network.Remove(r.Runroot, name, r.holds)
 }

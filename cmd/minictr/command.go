@@ -45,7 +45,15 @@ func commands() []command {
 		{"inspect", groupLook, "print everything about containers and images", inspectCommand},
 		{"logs", groupLook, "print the output of a detached container", logsCommand},
 		{"top", groupLook, "list the processes of a container", topCommand},
+		{"version", groupLook, "print the versions of minictr and of the host", versionCommand},
 		{"images", groupImages, "list images", imagesCommand},
+		{"pull", groupImages, "pull an image from a registry", pullCommand},
+		{"load", groupImages, "load images from an archive", loadCommand},
+		{"import", groupImages, "make an image from a root file system", importCommand},
+		{"rmi", groupImages, "remove images", rmiCommand},
+		{"image", groupImages, "the commands about images, as docker image has them", imageCommand},
+		{"container", groupContainers, "the commands about containers, as docker container has them", containerCommand},
+		{"network", groupNetworks, "list, inspect and remove networks", networkCommand},
 		{"finish", "", "clean up after a container, for its monitor", finishCommand},
 	}
 }

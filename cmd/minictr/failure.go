@@ -7,7 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime"
+	"github.com/minictr/minictr/runtime/step"
 	"golang.org/x/sys/unix"
 )
 
@@ -110,7 +113,12 @@ var hints = []struct {
 	{is[*runtime.NotRunningError], "minictr ps -a shows how it ended; minictr start NAME starts it again"},
 	{is[*runtime.NoLogError], "only what runs detached (minictr run -d) has a log"},
 	{is[*runtime.AmbiguousError], "give more digits of the id, or the container's name; minictr ps -a lists them"},
+	{is[*rootfs.InUseError], "minictr ps -a --filter ancestor=IMAGE lists the containers; remove them first, or take only the name away with --force"},
+	{is[*rootfs.NotFoundError], "minictr images lists those that are here; minictr pull gets one from a registry"},
+	{is[*notFoundError], "minictr ps -a lists all containers, minictr images all images"},
+	{is[*network.InUseError], "minictr ps --filter network=bridge lists the containers; stop them first"},
 	{is[*runtime.MissingProgramError], "make build puts all programs of minictr into one directory; keep them together"},
+	{during("inspect network", "remove network"), "minictr network ls lists the networks"},
 	{isRoot, "minictr makes namespaces, mounts and bridges, for which it must be root: sudo minictr …"},
 }
 
@@ -118,6 +126,14 @@ var hints = []struct {
 func is[T error](err error) bool {
 	var e T
 	return errors.As(err, &e)
+}
+
+// during reports whether the error is of one of the operations.
+func during(operations ...string) func(error) bool {
+	return func(err error) bool {
+		var e *step.Error
+		return errors.As(err, &e) && slices.Contains(operations, e.Operation)
+	}
 }
 
 func isRoot(err error) bool {

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/minictr/minictr/rootfs"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// What pull, load and import do is minictr-image's; the flags are declared here
+// for the help and for completion, and handed on.
+
+func pullCommand(a *app) *cobra.Command {
+	c := &cobra.Command{Use: "pull [FLAGS] IMAGE", Args: cobra.ExactArgs(1), RunE: a.handOn("pull")}
+	s := c.Flags()
+	s.String("platform", "", "platform to pull, os/arch[/variant]")
+	s.BoolP("quiet", "q", false, "show no progress")
+	s.String("progress", "auto", "how to show progress: auto, plain or none")
+	return c
+}
+
+func loadCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "load [FLAGS]", Args: cobra.NoArgs, RunE: a.handOn("load"),
+		Long: "Load reads images from a docker-archive, an OCI archive or an OCI layout directory,\nand prints their names.",
+	}
+	s := c.Flags()
+	s.StringP("input", "i", "-", "archive or directory; - is standard input")
+	s.String("name", "", "name for an image that has none in the archive")
+	s.String("platform", "", "platform to take from an index, os/arch[/variant]")
+	s.BoolP("quiet", "q", false, "show no progress")
+	return c
+}
+
+func importCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "import [FLAGS] FILE|- [IMAGE]", Args: cobra.RangeArgs(1, 2), RunE: a.handOn("import"),
+		Long: "Import makes an image from a tar archive of a root file system, and prints its id.",
+	}
+	s := c.Flags()
+	s.StringArrayP("change", "c", nil, "instruction for the image's configuration, as in a Dockerfile: CMD, ENV, …")
+	s.StringP("message", "m", "", "text for the image's history")
+	s.String("platform", "", "platform of the root file system, os/arch[/variant]")
+	return c
+}
+
+// handOn runs the command of minictr-image with the flags and arguments of this
+// one.
+func (a *app) handOn(name string) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		handed := []string{name}
+		c.LocalNonPersistentFlags().Visit(func(f *pflag.Flag) {
+			values := []string{f.Value.String()}
+			if list, ok := f.Value.(pflag.SliceValue); ok {
+				values = list.GetSlice()
+			}
+			for _, v := range values {
+				handed = append(handed, "--"+f.Name+"="+v)
+			}
+		})
+		return a.imageProgram(append(append(handed, "--"), args...)...)
+	}
+}
+
+func rmiCommand(a *app) *cobra.Command {
+	var force bool
+	c := &cobra.Command{
+		Use: "rmi [-f] IMAGE…", Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, names []string) error {
+			var errs []error
+			for _, name := range names {
+				errs = append(errs, a.removeImage(name, force))
+			}
+			return errors.Join(errs...)
+		},
+	}
+	c.Flags().BoolVarP(&force, "force", "f", false, "take the name from an image that a container uses; an image that does not exist is no error")
+	return c
+}
+
+// removeImage takes an image away and prints what went.
+func (a *app) removeImage(name string, force bool) error {
+	inUse, err := a.usedImages()
+	if err != nil {
+		return err
+	}
+	removed, err := rootfs.OpenStore(a.root).Remove(name, rootfs.RemoveOptions{InUse: inUse, Force: force})
+	if force && is[*rootfs.NotFoundError](err) {
+		return nil
+	}
+	for _, reference := range removed.Untagged {
+		if ref, err := rootfs.ParseReference(reference); err == nil {
+			reference = ref.Familiar()
+		}
+		fmt.Fprintln(a.out, "Untagged: "+reference)
+	}
+	if removed.Deleted != "" {
+		fmt.Fprintln(a.out, "Deleted: "+removed.Deleted)
+	}
+	return err
+}
+
+// usedImages returns whether a container, running or not, uses an image. It is
+// asked while no run can begin to use one, so the containers are read then.
+func (a *app) usedImages() (func(id string) bool, error) {
+	r := a.runtime()
+	if err := r.Heal(); err != nil {
+		return nil, err
+	}
+	if _, err := r.List(); err != nil {
+		return nil, err
+	}
+	return func(id string) bool {
+		list, err := r.List()
+		if err != nil {
+			return true // not known to be free
+		}
+		for _, c := range list {
+			if c.Config.Image.ID == id {
+				return true
+			}
+		}
+		return false
+	}, nil
+}
+
+// pruneCommand removes the images that have no name and that no container uses.
+func pruneCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "prune", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			images, err := rootfs.OpenStore(a.root).List()
+			if err != nil {
+				return err
+			}
+			var errs []error
+			for _, i := range images {
+				if i.Reference != "" {
+					continue
+				}
+				if err := a.removeImage(i.ID, false); !is[*rootfs.InUseError](err) {
+					errs = append(errs, err)
+				}
+			}
+			return errors.Join(errs...)
+		},
+	}
+	c.Flags().BoolP("force", "f", false, "accepted for docker's sake: nothing is asked")
+	return c
+}
