@@ -101,6 +101,37 @@ func (n Netns) Do(f func() error) error {
 	return <-done
 }
 
+// NewNetns makes a network namespace that nobody is in, unshare(2), and returns
+// it open. It lives as long as it is open or somebody is in it.
+func NewNetns() (*os.File, error) {
+	type made struct {
+		file *os.File
+		err  error
+	}
+	done := make(chan made)
+	go func() {
+		runtime.LockOSThread()
+		back, err := netns.Get()
+		if err != nil {
+			runtime.UnlockOSThread() // it has not gone anywhere
+			done <- made{err: &os.PathError{Op: "open", Path: self, Err: err}}
+			return
+		}
+		defer closeFD(int(back))
+		fresh, err := netns.New()
+		if err == nil && netns.Set(back) == nil {
+			runtime.UnlockOSThread() // otherwise the thread dies with this goroutine
+		}
+		if err != nil {
+			done <- made{err: os.NewSyscallError("unshare", err)}
+			return
+		}
+		done <- made{file: os.NewFile(uintptr(fresh), "netns")}
+	}()
+	m := <-done
+	return m.file, m.err
+}
+
 // closeFD closes a descriptor after whose use close(2) has nothing to tell: it
 // was read, or every write to it was checked.
 func closeFD(fd int) { _ = unix.Close(fd) }

@@ -54,7 +54,6 @@ func compile(p plan) (*program.Program, error) {
 		c.becomeUser,
 		c.workingDirectory,
 		c.seccompLate,
-		c.awaitStart,
 		c.execute,
 		c.becomeMonitor,
 	} {
@@ -314,8 +313,7 @@ func (c *compiler) awaitInterfaces() {
 	}
 }
 
-// awaitStart waits for the parent as late as possible: the filter is loaded and
-// the user changed while the parent makes the network.
+// awaitStart waits for the parent.
 func (c *compiler) awaitStart() {
 	if c.start != 0 {
 		c.Task("wait until the network is ready", "")
@@ -324,7 +322,8 @@ func (c *compiler) awaitStart() {
 	}
 }
 
-// execute runs the command through the launch stub (program.OpenStub).
+// execute runs the command through the launch stub (program.OpenStub), which also
+// waits for the parent: by then everything else is done.
 func (c *compiler) execute() {
 	args := c.spec.Process.Args
 	c.Task("run "+strings.Join(args, " "), "exec "+strings.Join(args, " "))
@@ -333,12 +332,20 @@ func (c *compiler) execute() {
 	} else {
 		c.Add(program.Umask(0o022))
 	}
+	c.Add(program.Dup3(program.ReportPipe{}, reportDescriptor, 0))
+	wait := uint8(0)
+	if c.start != 0 {
+		wait = startDescriptor
+		c.Add(program.Dup3(program.Number(c.start), startDescriptor, 0))
+	}
 	c.Add(
-		program.Dup3(program.ReportPipe{}, reportDescriptor, 0),
 		program.UnblockSignals(),
-		program.ExecveFd(program.Number(c.stub), program.StubArgv(reportDescriptor, c.candidates, args), c.spec.Process.Env),
+		program.ExecveFd(program.Number(c.stub), program.StubArgv(reportDescriptor, wait, c.candidates, args), c.spec.Process.Env),
 	)
 }
 
-// reportDescriptor is the first number behind standard error.
-const reportDescriptor = 3
+// The stub's descriptors are the first numbers behind standard error.
+const (
+	reportDescriptor = 3
+	startDescriptor  = 4
+)

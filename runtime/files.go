@@ -1,15 +1,19 @@
 package runtime
 
 import (
+	"os"
+
 	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/runtime/step"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // prepareFiles writes the container's /etc/hostname, /etc/hosts and
-// /etc/resolv.conf and adds them to its mounts, as Docker does. A container in
-// the host's network, or in another container's, shares that one's names.
+// /etc/resolv.conf and adds them to its mounts, as Docker does. They lie on a
+// tmpfs that is attached nowhere: nothing is left of them when the container
+// ends.
 func (l *launch) prepareFiles() error {
-	c := l.config
 	hosts, err := l.hostsFile()
 	if err != nil {
 		return err
@@ -18,22 +22,56 @@ func (l *launch) prepareFiles() error {
 	if err != nil {
 		return err
 	}
-	for _, f := range []struct{ name, content, path string }{
-		{"hostname", network.Hostname(c.Hostname), "/etc/hostname"},
-		{"hosts", hosts, "/etc/hosts"},
-		{"resolv.conf", resolv, "/etc/resolv.conf"},
+	fd, err := mountDetached("tmpfs", mountOptions{set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC, data: []string{"mode=755", "size=1m"}})
+	if err != nil {
+		return step.Fail("mount tmpfs for", "/etc/hosts", err)
+	}
+	if fd, err = l.own(fd); err != nil {
+		return err
+	}
+	for _, f := range []struct{ path, name, content string }{
+		{"/etc/hostname", "hostname", network.Hostname(l.config.Hostname)},
+		{"/etc/hosts", "hosts", hosts},
+		{"/etc/resolv.conf", "resolv.conf", resolv},
 	} {
 		if l.mounted(f.path) {
 			continue // the user has put a file of theirs there
 		}
-		source := l.lasting(c.ID, f.name)
-		if l.sharesNames != "" && f.name != "hostname" {
-			source = l.lasting(l.sharesNames, f.name)
-		} else if err := l.apply(&writeFile{path: source, value: f.content, mode: 0o644, words: "write the container's " + f.path}); err != nil {
-			return err
+		if err := l.addFile(fd, f.path, f.name, f.content); err != nil {
+			return step.Fail("write the container's", f.path, err)
 		}
-		l.plan.spec.Mounts = append(l.plan.spec.Mounts, specs.Mount{Destination: f.path, Type: "bind", Source: source, Options: []string{"bind"}})
 	}
+	return nil
+}
+
+// addFile writes a file on the detached tmpfs and adds it to the mounts.
+func (l *launch) addFile(tmpfs int, path, name, content string) error {
+	fd, err := unix.Openat(tmpfs, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return os.NewSyscallError("openat", err)
+	}
+	file := os.NewFile(uintptr(fd), name)
+	defer file.Close()
+	// As root of the container, whatever the mask of this process.
+	if err := file.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := file.Chown(int(l.config.hostUID(0)), int(l.config.hostGID(0))); err != nil {
+		return err
+	}
+	if _, err := file.WriteString(content); err != nil {
+		return err
+	}
+	tree, err := unix.OpenTree(tmpfs, name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("open_tree", err)
+	}
+	if tree, err = l.own(tree); err != nil {
+		return err
+	}
+	l.plan.prepared[len(l.plan.spec.Mounts)] = tree
+	l.plan.files[len(l.plan.spec.Mounts)] = true
+	l.plan.spec.Mounts = append(l.plan.spec.Mounts, specs.Mount{Destination: path, Type: "bind", Source: name, Options: []string{"bind"}})
 	return nil
 }
 
@@ -47,30 +85,33 @@ func (l *launch) mounted(path string) bool {
 	return false
 }
 
+// hostsFile is of the container's own network, or of the one that it shares.
 func (l *launch) hostsFile() (string, error) {
 	r := network.HostsRequest{Hostname: l.config.Hostname, Add: l.config.DNS.AddHosts}
-	if n := l.network; n != nil {
+	n := l.network
+	if l.host != nil {
+		n, r.Hostname = l.host.State.Network, l.host.Config.Hostname
+		r.Add = append(r.Add[:len(r.Add):len(r.Add)], l.host.Config.DNS.AddHosts...)
+	}
+	if n != nil {
 		r.Address, r.Gateway = n.Interface.Address.Addr(), n.Network.Gateway.Addr()
 	}
 	return network.Hosts(r)
 }
 
 func (l *launch) resolvFile() (string, error) {
-	d := l.config.DNS
-	r := network.ResolvRequest{Servers: d.Servers, Search: d.Search, Options: d.Options, HostNetwork: l.config.Network.Mode == "host"}
+	c := l.config
+	d, mode := c.DNS, c.Network.Mode
+	if l.host != nil && len(d.Servers) == 0 {
+		d, mode = l.host.Config.DNS, l.host.Config.Network.Mode
+	}
+	r := network.ResolvRequest{Servers: d.Servers, Search: d.Search, Options: d.Options, HostNetwork: mode == "host"}
 	if err := r.ReadResolvConf("/"); err != nil {
 		return "", err
 	}
 	content, warning, err := network.ResolvConf(r)
-	if warning != "" && l.config.Network.Mode == "bridge" {
-		l.warn(warning)
+	if warning != "" && mode == "bridge" && l.watch.Warn != nil {
+		l.watch.Warn(warning)
 	}
 	return content, err
-}
-
-// warn tells what works less well than asked.
-func (l *launch) warn(text string) {
-	if l.watch.Warn != nil {
-		l.watch.Warn(text)
-	}
 }

@@ -41,21 +41,22 @@ type launch struct {
 	done   []step.Step
 	fds    []int
 
-	lock        *lock
-	plan        plan
-	host        *cgroups.Host
-	group       *cgroups.Group
+	lock    *lock
+	plan    plan
+	cgroups *cgroups.Host
+	group   *cgroups.Group
+	release pipes
+	master  *os.File // of the terminal
+	logged  bool     // its output goes into the log, beside the caller's streams
+	outputs []output // what Process.Wait copies
+	pid     int
+	pidfd   int
+
 	network     *network.Config
-	networkDone chan error // while networkBegin is at work
-	release     pipes
-	logged      bool     // its output goes into the log, beside the caller's streams
-	outputs     []output // what Process.Wait copies
-	// sharesNames is the container whose /etc/hosts and /etc/resolv.conf this
-	// one has, with --network container:.
-	sharesNames string
-	master      *os.File // of the terminal
-	pid         int
-	pidfd       int
+	netns       *os.File   // its namespace
+	host        *Container // whose network this one shares
+	resolved    chan error // see launchnetwork.go
+	networkDone chan error
 }
 
 // pipes are the write ends that let the child go on.
@@ -123,9 +124,7 @@ func (l *launch) undo() error {
 		_ = unix.PidfdSendSignal(l.pidfd, unix.SIGKILL, nil, 0) // it may be gone already
 		waitChild(l.pid)
 	}
-	if l.networkDone != nil {
-		<-l.networkDone
-	}
+	l.settleNetwork()
 	l.close()
 	err := errors.Join(l.releaseLease(), step.Undo(l.done))
 	l.lock.release()
@@ -144,14 +143,14 @@ func (l *launch) run(io Standard) (err error) {
 		l.networkBegin, // beside the next ones
 		l.prepareDevices,
 		l.prepareGroup,
-		l.prepareNamespaces,
 		l.prepareRoot,
-		l.networkEnd,
+		l.prepareFilter,
+		l.awaitAddress,
+		l.prepareNamespaces,
 		l.prepareFiles,
 		l.prepareMounts,
 		l.preparePaths,
 		l.prepareUser,
-		l.prepareFilter,
 		func() error { return l.prepareStreams(io) },
 		l.preparePipes,
 		l.start,
@@ -163,7 +162,8 @@ func (l *launch) run(io Standard) (err error) {
 	return nil
 }
 
-// start clones the child and, while it makes its mounts, makes its network.
+// start clones the child and, while it makes its mounts, writes down what it is
+// and waits for its network.
 func (l *launch) start() error {
 	p, err := compile(l.plan)
 	if err != nil {
@@ -186,11 +186,8 @@ func (l *launch) start() error {
 	if err := l.findContainer(child); err != nil {
 		return err
 	}
-	if err := errors.Join(l.mapIDs(), l.connect()); err != nil {
+	if err := errors.Join(l.mapIDs(), l.keep(), l.connect()); err != nil {
 		return l.firstCause(child, err)
-	}
-	if err := l.keepState(); err != nil {
-		return err
 	}
 	if err := l.let(l.release.start); err != nil {
 		return l.firstCause(child, err)
@@ -240,8 +237,14 @@ func (l *launch) let(fd int) error {
 	return step.Fail("release", l.config.Name, err)
 }
 
-// keepState writes state.json, from when on other commands see the container.
-func (l *launch) keepState() error {
+// keep writes config.json, where it is not there yet, and state.json: from then
+// on other commands see the container run.
+func (l *launch) keep() error {
+	if _, err := os.Lstat(l.lasting(l.config.ID, "config.json")); err != nil {
+		if err := l.apply(&writeFile{path: l.lasting(l.config.ID, "config.json"), value: l.config, words: "write down what was asked"}); err != nil {
+			return err
+		}
+	}
 	ticks, _, err := processStart(l.pid)
 	if err != nil {
 		return step.Fail("read the start time of", fmt.Sprint(l.pid), err)

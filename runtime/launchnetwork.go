@@ -3,26 +3,137 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime/step"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// networkBegin resolves the network and makes what its containers share, beside
-// the stages that make the root file system; networkEnd waits for it.
+// The network is made by a goroutine beside everything else: it costs the kernel
+// as much time as all the rest together.
+//
+//	launch                            networkBegin
+//	------                            ------------
+//	cgroup, overlay, files            a network namespace
+//	   │  ◄── resolved: the address ──  an address lease
+//	bind mounts, compile, clone3       bridge, forwarding, masquerade
+//	the child mounts                   veth, addresses, route
+//	state.json                            │
+//	release ◄── networkEnd ────────────── done
+//
+// The namespace is there before the child, which enters it. In a user namespace
+// that would be the wrong owner: there clone3 makes the network namespace, and
+// the container's side of the network waits for the child.
+
+// lateNetwork reports whether the network namespace is made by clone3.
+func (l *launch) lateNetwork() bool { return len(l.config.UIDMappings) > 0 }
+
+// networkBegin starts making the network.
 func (l *launch) networkBegin() error {
-	l.networkDone = make(chan error, 1)
-	go func() { l.networkDone <- l.resolveNetwork() }()
+	l.resolved, l.networkDone = make(chan error, 1), make(chan error, 1)
+	if !l.config.ownNetwork() {
+		l.resolved <- nil
+		l.networkDone <- nil
+		return nil
+	}
+	go func() { l.networkDone <- l.makeNetwork() }()
 	return nil
 }
 
-// networkEnd waits for networkBegin and remembers its steps for undo.
+func (l *launch) makeNetwork() error {
+	err := l.resolveNetwork()
+	l.resolved <- err
+	if err != nil {
+		return nil // it has been told
+	}
+	if err := l.apply(network.Shared(l.network)...); err != nil {
+		return err
+	}
+	if l.lateNetwork() {
+		return nil
+	}
+	return l.applyOnly(network.Endpoint(l.network))
+}
+
+// resolveNetwork makes the namespace and takes the lease.
+func (l *launch) resolveNetwork() error {
+	if !l.lateNetwork() {
+		if err := l.apply(&makeNetns{launch: l}); err != nil {
+			return err
+		}
+	}
+	cfg, err := network.Resolve(l.request(l.config))
+	if err != nil {
+		return err
+	}
+	l.network = cfg
+	if l.netns != nil {
+		cfg.Netns.Path = fmt.Sprintf("/proc/self/fd/%d", l.netns.Fd())
+	}
+	return nil
+}
+
+// awaitAddress waits until the namespace is there and the address is known.
+func (l *launch) awaitAddress() error {
+	err := <-l.resolved
+	l.resolved = nil
+	return err
+}
+
+// networkEnd waits until the network is made.
 func (l *launch) networkEnd() error {
 	err := <-l.networkDone
 	l.networkDone = nil
 	return err
 }
+
+// settleNetwork ends what networkBegin has begun, whatever became of it.
+func (l *launch) settleNetwork() {
+	if l.networkDone != nil {
+		<-l.networkDone
+	}
+	if l.netns != nil {
+		l.netns.Close()
+	}
+}
+
+// connect makes the container's side of a late network, and finishes that of
+// any. The veth dies with the namespace, so none of its steps needs an undo.
+func (l *launch) connect() error {
+	if err := l.networkEnd(); err != nil || l.network == nil {
+		return err
+	}
+	l.network.Netns.Path = fmt.Sprintf("/proc/%d/ns/net", l.pid)
+	if !l.lateNetwork() {
+		return nil
+	}
+	return l.applyOnly(network.Endpoint(l.network))
+}
+
+// makeNetns is the container's network namespace.
+type makeNetns struct{ launch *launch }
+
+func (s *makeNetns) Apply() (err error) {
+	s.launch.netns, err = network.NewNetns()
+	return step.Fail("make the network namespace of", s.launch.config.Name, err)
+}
+
+// Undo has nothing to do: the namespace ends with its last descriptor.
+func (s *makeNetns) Undo() error { return nil }
+
+func (s *makeNetns) Check() error {
+	if s.launch.netns == nil {
+		return os.ErrNotExist
+	}
+	return nil
+}
+
+func (s *makeNetns) Words() string {
+	return "make a network namespace: links, addresses, routes and firewall of its own"
+}
+
+func (s *makeNetns) String() string { return "ip netns add " + s.launch.config.Name }
 
 // request is what network.Resolve is asked.
 func (r *Runtime) request(c *Config) network.Request {
@@ -36,62 +147,51 @@ func (r *Runtime) request(c *Config) network.Request {
 	}
 }
 
-// resolveNetwork takes the lease and makes the bridge and what belongs to it.
-func (l *launch) resolveNetwork() error {
-	if !l.config.ownNetwork() {
-		return nil
-	}
-	cfg, err := network.Resolve(l.request(l.config))
-	if err != nil {
-		return err
-	}
-	l.network = cfg
-	return l.apply(network.Shared(cfg)...)
-}
-
-// prepareNamespaces settles which namespaces clone3 makes, and opens the one of
-// --network container: and ns:.
+// prepareNamespaces settles which namespaces clone3 makes, and opens those to
+// enter instead.
 func (l *launch) prepareNamespaces() error {
 	for _, n := range l.plan.spec.Linux.Namespaces {
-		if n.Path == "" {
-			if n.Type != specs.CgroupNamespace || !l.plan.cgroupNS {
-				l.plan.cloneFlags |= namespaceFlags[n.Type]
+		switch {
+		case n.Type == specs.NetworkNamespace && n.Path != "":
+			if err := l.joinNetwork(n.Path); err != nil {
+				return err
 			}
-			continue
-		}
-		path := n.Path
-		if l.config.Network.Mode == "container" {
-			other, err := l.Container(l.config.Network.Join)
-			if err != nil {
-				return fmt.Errorf("join the network of %s: %w", l.config.Network.Join, err)
+		case n.Type == specs.NetworkNamespace && l.netns != nil:
+			if err := l.join(l.netns, "of the container's own"); err != nil {
+				return err
 			}
-			if other.Status != Running {
-				return fmt.Errorf("join the network of %s: %w", l.config.Network.Join, &NotRunningError{other.Config.Name})
-			}
-			path = fmt.Sprintf("/proc/%d/ns/net", other.State.Pid)
-			l.sharesNames = other.Config.ID
+		case n.Type == specs.CgroupNamespace && l.plan.cgroupNS: // later, when it is in its group
+		default:
+			l.plan.cloneFlags |= namespaceFlags[n.Type]
 		}
-		file, err := network.Netns{Path: path}.Open()
-		if err != nil {
-			return fmt.Errorf("join the network namespace %s: %w", path, err)
-		}
-		fd, err := l.stream(file)
-		if err := errors.Join(err, file.Close()); err != nil {
-			return err
-		}
-		l.plan.joins = append(l.plan.joins, join{kind: specs.NetworkNamespace, fd: fd, path: path})
 	}
 	return nil
 }
 
-// connect makes the container's side of the network. The veth dies with the
-// namespace, so none of its steps needs an undo.
-func (l *launch) connect() error {
-	if l.network == nil {
-		return nil
+// joinNetwork opens the namespace of --network container: and ns:.
+func (l *launch) joinNetwork(path string) error {
+	if l.config.Network.Mode == "container" {
+		other, err := l.Container(l.config.Network.Join)
+		if err == nil && other.Status != Running {
+			err = &NotRunningError{other.Config.Name}
+		}
+		if err != nil {
+			return fmt.Errorf("join the network of %s: %w", l.config.Network.Join, err)
+		}
+		path = fmt.Sprintf("/proc/%d/ns/net", other.State.Pid)
+		l.host = other
 	}
-	l.network.Netns.Path = fmt.Sprintf("/proc/%d/ns/net", l.pid)
-	return l.applyOnly(network.Endpoint(l.network))
+	file, err := network.Netns{Path: path}.Open()
+	if err != nil {
+		return fmt.Errorf("join the network namespace %s: %w", path, err)
+	}
+	return errors.Join(l.join(file, path), file.Close())
+}
+
+func (l *launch) join(file *os.File, path string) error {
+	fd, err := l.stream(file)
+	l.plan.joins = append(l.plan.joins, join{kind: specs.NetworkNamespace, fd: fd, path: path})
+	return err
 }
 
 // releaseLease is the undo of taking an address.

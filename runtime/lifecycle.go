@@ -56,7 +56,8 @@ func (r *Runtime) fill(c *Config) error {
 	return ValidateName(c.Name)
 }
 
-// create makes the container's directories, name and config.json.
+// create makes the container's directories and name. Until config.json is there
+// (launch.keep), it is not a container that anybody else sees.
 func (l *launch) create() (err error) {
 	c := l.config
 	if err := l.apply(&makeDirectory{l.lasting(c.ID), 0o700, "what outlives the container's process"}); err != nil {
@@ -71,7 +72,7 @@ func (l *launch) create() (err error) {
 			&makeDirectory{l.lasting(c.ID, "upper"), 0o755, "the container's own layer"},
 			&makeDirectory{l.lasting(c.ID, "work"), 0o700, "the overlay's work"})
 	}
-	return l.apply(append(steps, &writeFile{path: l.lasting(c.ID, "config.json"), value: c, words: "write down what was asked"})...)
+	return l.apply(steps...)
 }
 
 // Start starts a container that has ended, or never ran, detached.
@@ -104,10 +105,12 @@ func (l *launch) finishStart(io Standard) (*Process, error) {
 		return nil, errors.Join(err, l.undo())
 	}
 	l.plan.spec = l.config.Spec()
+	l.plan.prepared, l.plan.files = map[int]int{}, map[int]bool{}
 	l.logged = !l.config.Detach && !l.config.Remove
 	if err := l.run(io); err != nil {
 		return nil, err
 	}
+	l.settleNetwork()
 	if l.config.Detach {
 		l.close()
 		l.lock.release() // the monitor has a copy

@@ -19,19 +19,19 @@ import (
 
 // prepareGroup makes the cgroup. On v2 the child is born in it.
 func (l *launch) prepareGroup() (err error) {
-	if l.host, err = cgroups.Detect(); err != nil {
+	if l.cgroups, err = cgroups.Detect(); err != nil {
 		return err
 	}
-	if l.host.Mode == cgroups.None {
+	if l.cgroups.Mode == cgroups.None {
 		return nil
 	}
-	if l.group, err = l.host.New(l.plan.spec.Linux.CgroupsPath, l.plan.spec.Linux.Resources); err != nil {
+	if l.group, err = l.cgroups.New(l.plan.spec.Linux.CgroupsPath, l.plan.spec.Linux.Resources); err != nil {
 		return err
 	}
 	if err := l.apply(l.group.Steps()...); err != nil {
 		return err
 	}
-	l.plan.hierarchies = hierarchiesOf(l.host)
+	l.plan.hierarchies = hierarchiesOf(l.cgroups)
 	return l.openGroup()
 }
 
@@ -83,7 +83,6 @@ func (l *launch) prepareRoot() (err error) {
 // opened.
 func (l *launch) prepareMounts() error {
 	p := &l.plan
-	p.prepared, p.files = map[int]int{}, map[int]bool{}
 	if err := l.makeSources(); err != nil {
 		return err
 	}
@@ -98,7 +97,7 @@ func (l *launch) prepareMounts() error {
 	for i := range p.spec.Mounts {
 		m := &p.spec.Mounts[i]
 		m.Destination = path.Clean("/" + m.Destination)
-		if m.Type == "bind" {
+		if _, made := p.prepared[i]; m.Type == "bind" && !made {
 			if err := l.openBind(i, m); err != nil {
 				return err
 			}

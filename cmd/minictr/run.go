@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/minictr/minictr/cgroups"
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime"
 	"github.com/spf13/cobra"
@@ -14,8 +13,6 @@ import (
 // runFlags is what the command line of run says, before it is understood.
 type runFlags struct {
 	runtime.Config
-	limits cgroups.Options
-
 	envFiles, env, labels, volumes, mounts, tmpfs, devices []string
 	capAdd, capDrop, securityOpt, ulimits, sysctls         []string
 	uidmap, gidmap                                         []string
@@ -90,14 +87,14 @@ func (f *runFlags) declare(c *cobra.Command) {
 
 func (f *runFlags) declareLimits(c *cobra.Command) {
 	s := c.Flags()
-	s.StringVarP(&f.limits.Memory, "memory", "m", "", "memory limit, bytes or with b, k, m, g")
-	s.StringVar(&f.limits.MemorySwap, "memory-swap", "", "limit of memory and swap together; -1 for no limit on swap")
-	s.StringVar(&f.limits.MemoryReservation, "memory-reservation", "", "memory that it keeps when memory is short")
-	s.StringVar(&f.limits.CPUs, "cpus", "", "CPUs, such as 1.5")
-	s.Int64VarP(&f.limits.CPUShares, "cpu-shares", "c", 0, "weight of its CPU time, 1024 is usual")
-	s.StringVar(&f.limits.CpusetCPUs, "cpuset-cpus", "", "CPUs it may run on, such as 0-3,5")
-	s.StringVar(&f.limits.CpusetMems, "cpuset-mems", "", "memory nodes it may use")
-	s.Int64Var(&f.limits.PidsLimit, "pids-limit", 0, "how many processes and threads; -1 for no limit")
+	s.StringVarP(&f.Limits.Memory, "memory", "m", "", "memory limit, bytes or with b, k, m, g")
+	s.StringVar(&f.Limits.MemorySwap, "memory-swap", "", "limit of memory and swap together; -1 for no limit on swap")
+	s.StringVar(&f.Limits.MemoryReservation, "memory-reservation", "", "memory that it keeps when memory is short")
+	s.StringVar(&f.Limits.CPUs, "cpus", "", "CPUs, such as 1.5")
+	s.Int64VarP(&f.Limits.CPUShares, "cpu-shares", "c", 0, "weight of its CPU time, 1024 is usual")
+	s.StringVar(&f.Limits.CpusetCPUs, "cpuset-cpus", "", "CPUs it may run on, such as 0-3,5")
+	s.StringVar(&f.Limits.CpusetMems, "cpuset-mems", "", "memory nodes it may use")
+	s.Int64Var(&f.Limits.PidsLimit, "pids-limit", 0, "how many processes and threads; -1 for no limit")
 	s.StringArrayVar(&f.ulimits, "ulimit", nil, "resource limit, NAME=SOFT[:HARD]")
 	s.StringVar(&f.shmSize, "shm-size", "", "size of /dev/shm, 64m by default")
 	s.StringVar(&f.oomScore, "oom-score-adj", "", "OOM score adjustment, -1000 to 1000")

@@ -280,7 +280,7 @@ func parseLimit(text string) (uint64, error) {
 // parseLimits understands the flags of package cgroups, --shm-size and
 // --oom-score-adj.
 func (f *runFlags) parseLimits() (err error) {
-	if f.Resources, err = cgroups.Resources(f.limits, nil); err != nil {
+	if f.Resources, err = cgroups.Resources(f.Limits, nil); err != nil {
 		return err
 	}
 	if f.shmSize != "" {

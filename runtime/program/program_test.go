@@ -143,7 +143,7 @@ func throughStub(t *testing.T, candidates, argv []string) (error, unix.WaitStatu
 		program.DupAbove(program.Number(stub), 32).Into(high),
 		program.Dup3(program.ReportPipe{}, 3, 0),
 		program.UnblockSignals(),
-		program.ExecveFd(high, program.StubArgv(3, candidates, argv), []string{"A=b"}),
+		program.ExecveFd(high, program.StubArgv(3, 0, candidates, argv), []string{"A=b"}),
 	)
 	return run(t, &p, program.Options{})
 }
@@ -194,6 +194,52 @@ func TestStubHidesTheHostsProgram(t *testing.T) {
 	}
 }
 
+func TestStubWaits(t *testing.T) {
+	for _, c := range []struct {
+		release bool
+		status  int
+	}{{true, 9}, {false, 127}} {
+		var pipe [2]int
+		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		stub, err := program.OpenStub()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p program.Program
+		p.Add(
+			program.Close(program.Number(pipe[1])),
+			program.DupAbove(program.Number(stub), 32).Into(p.Slot()),
+			program.DupAbove(program.Number(pipe[0]), 32).Into(p.Slot()),
+			program.Dup3(program.ReportPipe{}, 3, 0),
+			program.Dup3(program.Slot(2), 4, 0),
+			program.UnblockSignals(),
+			program.ExecveFd(program.Slot(1), program.StubArgv(3, 4, []string{"/bin/sh"}, []string{"sh", "-c", "test -e /proc/self/fd/4 || exit 9"}), nil),
+		)
+		proc, err := program.Start(&p, program.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.release {
+			unix.Write(pipe[1], []byte{1})
+		}
+		unix.Close(pipe[1])
+		if _, err := proc.Receive(); !errors.Is(err, io.EOF) {
+			t.Errorf("release %v: %v", c.release, err)
+		}
+		var status unix.WaitStatus
+		unix.Wait4(proc.Pid, &status, 0, nil)
+		if status.ExitStatus() != c.status {
+			t.Errorf("release %v: status %d, want %d", c.release, status.ExitStatus(), c.status)
+		}
+		proc.Close()
+		for _, fd := range []int{proc.Pidfd, pipe[0], stub} {
+			unix.Close(fd)
+		}
+	}
+}
+
 func BenchmarkLaunch(b *testing.B) {
 	var p program.Program
 	p.Add(program.UnblockSignals(), program.Execve("/bin/true", []string{"true"}, nil))
@@ -220,7 +266,7 @@ func BenchmarkLaunchByStub(b *testing.B) {
 		}
 		var p program.Program
 		p.Add(program.Dup3(program.ReportPipe{}, 3, 0), program.UnblockSignals(),
-			program.ExecveFd(program.Number(stub), program.StubArgv(3, []string{"/bin/true"}, []string{"true"}), nil))
+			program.ExecveFd(program.Number(stub), program.StubArgv(3, 0, []string{"/bin/true"}, []string{"true"}), nil))
 		proc, err := program.Start(&p, program.Options{Flags: unix.CLONE_NEWPID})
 		if err != nil {
 			b.Fatal(err)

@@ -19,24 +19,29 @@ import (
 // memfd that can do nothing but call execve. Others copy their whole binary
 // into a memfd and start it again; the stub costs about a tenth of that.
 //
-//	argv[0]     one byte: the descriptor of the report pipe
+//	argv[0]     the descriptor of the report pipe as one byte; and, as a second
+//	            one, that of a pipe to read a byte from first
 //	argv[1…]    the candidates: absolute paths to try, in order
 //	""          an empty string ends them
 //	…           the real argv
 //
-// It marks the report pipe as close-on-exec and tries the candidates as
+// It marks the pipes as close-on-exec, waits, and tries the candidates as
 // execvp(3) does: ENOENT, ENOTDIR and EACCES go on to the next, and EACCES is
 // remembered. When none can be run it writes the errno to the report pipe.
 
 // stubFailed is the index that the stub reports in place of its operation's.
 const stubFailed = 0x7fffffff
 
-// MaxReport is the largest descriptor that the stub can be told of.
-const MaxReport = 255
-
-// StubArgv returns the argv with which the stub runs one of the candidates.
-func StubArgv(report uint8, candidates, argv []string) []string {
-	out := append([]string{string([]byte{report})}, candidates...)
+// StubArgv returns the argv with which the stub runs one of the candidates. With
+// wait not 0, it first reads a byte from that descriptor; when it meets the end
+// of the file instead, it exits. Waiting in the stub, and not in the program
+// before it, leaves the kernel time to take the copy of the parent down.
+func StubArgv(report, wait uint8, candidates, argv []string) []string {
+	head := []byte{report}
+	if wait != 0 {
+		head = append(head, wait)
+	}
+	out := append([]string{string(head)}, candidates...)
 	return append(append(out, ""), argv...)
 }
 

@@ -3,6 +3,7 @@
 // The code of the stub; see stub.go. It is never called: stubAddress gives its
 // place, and its bytes are copied into a file. It is position independent.
 
+#define SYS_read 0
 #define SYS_write 1
 #define SYS_execve 59
 #define SYS_fcntl 72
@@ -25,6 +26,23 @@ TEXT stub<>(SB), NOSPLIT|NOFRAME, $0-0
 	MOVL $1, DX // FD_CLOEXEC
 	MOVL $SYS_fcntl, AX
 	SYSCALL
+	MOVQ 8(SP), AX
+	MOVBLZX 1(AX), DI // the pipe to wait on, or 0
+	TESTL DI, DI
+	JEQ  go
+	MOVQ DI, R14
+	MOVL $2, SI // F_SETFD
+	MOVL $1, DX // FD_CLOEXEC
+	MOVL $SYS_fcntl, AX
+	SYSCALL
+	MOVQ R14, DI
+	LEAQ -16(SP), SI
+	MOVL $1, DX
+	MOVL $SYS_read, AX
+	SYSCALL
+	CMPQ AX, $1
+	JNE  exit // the parent is gone
+go:
 	MOVQ R12, R15
 	MOVL $2, R14 // ENOENT, unless something better is known
 search:
@@ -59,6 +77,7 @@ fail:
 	MOVL $8, DX
 	MOVL $SYS_write, AX
 	SYSCALL
+exit:
 	MOVL $127, DI
 	MOVL $SYS_exit_group, AX
 	SYSCALL

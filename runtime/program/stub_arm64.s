@@ -3,6 +3,7 @@
 // The code of the stub; see stub.go and stub_amd64.s.
 
 #define SYS_fcntl 25
+#define SYS_read 63
 #define SYS_write 64
 #define SYS_exit_group 94
 #define SYS_execve 221
@@ -23,6 +24,22 @@ TEXT stub<>(SB), NOSPLIT|NOFRAME, $0-0
 	MOVD $1, R2 // FD_CLOEXEC
 	MOVD $SYS_fcntl, R8
 	SVC
+	MOVD 8(RSP), R0
+	MOVBU 1(R0), R24 // the pipe to wait on, or 0
+	CBZ  R24, go
+	MOVD R24, R0
+	MOVD $2, R1 // F_SETFD
+	MOVD $1, R2 // FD_CLOEXEC
+	MOVD $SYS_fcntl, R8
+	SVC
+	MOVD R24, R0
+	SUB  $16, RSP, R1
+	MOVD $1, R2
+	MOVD $SYS_read, R8
+	SVC
+	CMP  $1, R0
+	BNE  exit // the parent is gone
+go:
 	MOVD R20, R23
 	MOVD $2, R24 // ENOENT, unless something better is known
 search:
@@ -58,6 +75,7 @@ fail:
 	MOVD $8, R2
 	MOVD $SYS_write, R8
 	SVC
+exit:
 	MOVD $127, R0
 	MOVD $SYS_exit_group, R8
 	SVC
