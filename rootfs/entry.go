@@ -249,7 +249,7 @@ func (u *unpacker) symbolicLink(parent int, base string, e *entry) error {
 }
 
 // fileTypes are the inode types of the special entries.
-var fileTypes = map[byte]uint32{tar.TypeChar: unix.S_IFCHR, tar.TypeBlock: unix.S_IFBLK, tar.TypeFifo: unix.S_IFIFO}
+var fileTypes = [256]uint32{tar.TypeChar: unix.S_IFCHR, tar.TypeBlock: unix.S_IFBLK, tar.TypeFifo: unix.S_IFIFO}
 
 func (u *unpacker) special(parent int, base string, e *entry) error {
 	return u.node(parent, base, e, func() error {

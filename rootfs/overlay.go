@@ -317,13 +317,16 @@ func escapeOption(name string) string {
 
 // noUpper are the file systems that cannot hold an upper directory, by the
 // magic number of statfs(2).
-var noUpper = map[int64]string{
-	unix.OVERLAYFS_SUPER_MAGIC: "overlay",
-	unix.NFS_SUPER_MAGIC:       "nfs",
-	unix.FUSE_SUPER_MAGIC:      "fuse",
-	unix.V9FS_MAGIC:            "9p",
-	unix.MSDOS_SUPER_MAGIC:     "vfat",
-	0x2011BAB0:                 "exfat", // EXFAT_SUPER_MAGIC
+var noUpper = []struct {
+	magic int64
+	name  string
+}{
+	{unix.OVERLAYFS_SUPER_MAGIC, "overlay"},
+	{unix.NFS_SUPER_MAGIC, "nfs"},
+	{unix.FUSE_SUPER_MAGIC, "fuse"},
+	{unix.V9FS_MAGIC, "9p"},
+	{unix.MSDOS_SUPER_MAGIC, "vfat"},
+	{0x2011BAB0, "exfat"}, // EXFAT_SUPER_MAGIC
 }
 
 // explainOverlay replaces an errno that says nothing, or the wrong thing, by
@@ -343,8 +346,10 @@ func explainOverlay(o Overlay, err error) error {
 	}
 	var fs unix.Statfs_t
 	if o.Upper != "" && unix.Statfs(o.Upper, &fs) == nil && errors.Is(err, unix.EINVAL) {
-		if name, bad := noUpper[int64(fs.Type)]; bad { //nolint:unconvert // Statfs_t.Type is an int32 on other architectures
-			return fmt.Errorf("upper directory is on %s, which cannot hold one; choose a --root elsewhere: %w", name, err)
+		for _, bad := range noUpper {
+			if bad.magic == fs.Type {
+				return fmt.Errorf("upper directory is on %s, which cannot hold one; choose a --root elsewhere: %w", bad.name, err)
+			}
 		}
 	}
 	for errno, words := range map[unix.Errno]string{

@@ -21,7 +21,7 @@ func stack(t testing.TB, base string, n int) Overlay {
 	requireRoot(t)
 	var o Overlay
 	for i := range n {
-		dir := filepath.Join(base, "l", fmt.Sprintf("%026d", n-i))
+		dir := filepath.Join(base, "l", fmt.Sprintf("%032d", n-i))
 		check(t, os.MkdirAll(dir, 0o755))
 		check(t, os.WriteFile(filepath.Join(dir, fmt.Sprint("own", n-i)), nil, 0o644))
 		check(t, os.WriteFile(filepath.Join(dir, "all"), fmt.Append(nil, n-i), 0o644))

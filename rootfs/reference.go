@@ -228,22 +228,27 @@ func checkTag(tag string) error {
 	return nil
 }
 
-// digestBytes is the number of hexadecimal digits of each digest algorithm.
-var digestBytes = map[string]int{"sha256": 64, "sha384": 96, "sha512": 128}
+// digestAlgorithms are those of the OCI image-spec and of Docker.
+var digestAlgorithms = []struct {
+	name   string
+	digits int
+}{{"sha256", 64}, {"sha384", 96}, {"sha512", 128}}
 
 func checkDigest(digest string) error {
 	algorithm, hex, found := strings.Cut(digest, ":")
 	if !found {
 		return fmt.Errorf("digest %q: not of the form sha256:<64 hexadecimal digits>", digest)
 	}
-	want, known := digestBytes[algorithm]
-	if !known {
-		return fmt.Errorf("digest %q: unknown algorithm", digest)
+	for _, a := range digestAlgorithms {
+		if a.name != algorithm {
+			continue
+		}
+		if len(hex) != a.digits || !isHex(hex) {
+			return fmt.Errorf("digest %q: %s has %d lower-case hexadecimal digits", digest, algorithm, a.digits)
+		}
+		return nil
 	}
-	if len(hex) != want || !isHex(hex) {
-		return fmt.Errorf("digest %q: %s has %d lower-case hexadecimal digits", digest, algorithm, want)
-	}
-	return nil
+	return fmt.Errorf("digest %q: unknown algorithm", digest)
 }
 
 // all reports whether every byte of s satisfies is.

@@ -2,7 +2,6 @@ package rootfs
 
 import (
 	"crypto/sha256"
-	"encoding/base32"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -21,7 +20,7 @@ import (
 // A Store keeps images in a directory of the host. All of it is root's, mode
 // 0700 and 0600.
 //
-//	ROOT/l/<26 letters>                one unpacked layer, named short for overlay's options
+//	ROOT/l/<32 digits>                 one unpacked layer, named short for overlay's options
 //	ROOT/images/layers/<chain>.json    what that layer is
 //	ROOT/images/blobs/sha256/<digest>  configurations and manifests as published
 //	ROOT/images/ids/<image id>.json    an image: run configuration and layers
@@ -267,15 +266,11 @@ func (s *Store) blobFile(digest string) string { return s.path("blobs", "sha256"
 
 func (s *Store) layerFile(chainID string) string { return s.path("layers", hexOf(chainID)+".json") }
 
-// layerDir is named by 128 bits of the chain id, in 26 characters, so that a
-// hundred of them fit where mount(2) allows 4095 bytes.
+// layerDir is named by the first 128 bits of the chain id, in 32 characters, so
+// that a hundred of them fit where mount(2) allows 4095 bytes.
 func (s *Store) layerDir(chainID string) string {
-	sum, err := hex.DecodeString(hexOf(chainID))
-	if err != nil || len(sum) < 16 {
-		return ""
-	}
-	short := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:16])
-	return filepath.Join(s.root, "l", strings.ToLower(short))
+	hex := hexOf(chainID)
+	return filepath.Join(s.root, "l", hex[:min(32, len(hex))])
 }
 
 func hexOf(digest string) string { return strings.TrimPrefix(digest, "sha256:") }
