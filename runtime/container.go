@@ -141,6 +141,20 @@ func (r *Runtime) freeName(name, id string) error {
 	return os.Remove(path)
 }
 
+// namesOf returns the names of a container of which nothing else is known.
+func (r *Runtime) namesOf(id string) (names []string) {
+	entries, err := os.ReadDir(filepath.Join(r.Root, "names"))
+	if err != nil {
+		return nil // then there are none
+	}
+	for _, e := range entries {
+		if owner, err := os.Readlink(filepath.Join(r.Root, "names", e.Name())); err == nil && owner == id {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
 // ids returns all container ids, sorted.
 func (r *Runtime) ids() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(r.Root, "containers"))

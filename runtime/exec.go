@@ -123,7 +123,6 @@ func (l *launch) prepareExec(c *Container, io Standard) error {
 	if err := l.execStreams(root, io); err != nil {
 		return err
 	}
-	l.plan.closeForeign = true
 	return l.preparePipes()
 }
 

@@ -249,7 +249,10 @@ func (l *launch) keep() error {
 	if err != nil {
 		return step.Fail("read the start time of", fmt.Sprint(l.pid), err)
 	}
-	s := State{Pid: l.pid, StartTime: ticks, BootID: bootID(), Started: time.Now(), Network: l.network}
+	s := State{Pid: l.pid, StartTime: ticks, BootID: bootID(), Started: time.Now()}
+	if s.Network, err = l.lastingNetwork(); err != nil {
+		return err
+	}
 	if l.group != nil {
 		s.Cgroups = l.group.Paths()
 	}

@@ -104,11 +104,28 @@ func (l *launch) connect() error {
 	if err := l.networkEnd(); err != nil || l.network == nil {
 		return err
 	}
-	l.network.Netns.Path = fmt.Sprintf("/proc/%d/ns/net", l.pid)
 	if !l.lateNetwork() {
 		return nil
 	}
+	l.network.Netns.Path = fmt.Sprintf("/proc/%d/ns/net", l.pid)
 	return l.applyOnly(network.Endpoint(l.network))
+}
+
+// lastingNetwork is the network as other processes find it: its namespace by the
+// container's pid, and by its inode, in case that the pid is another's by then.
+func (l *launch) lastingNetwork() (*network.Config, error) {
+	if l.network == nil {
+		return nil, nil
+	}
+	lasting := *l.network
+	path := fmt.Sprintf("/proc/%d/ns/net", l.pid)
+	if l.netns != nil { // the child may not have entered it yet
+		path = fmt.Sprintf("/proc/self/fd/%d", l.netns.Fd())
+	}
+	var err error
+	lasting.Netns.Inode, err = network.Inode(path)
+	lasting.Netns.Path = fmt.Sprintf("/proc/%d/ns/net", l.pid)
+	return &lasting, err
 }
 
 // makeNetns is the container's network namespace.

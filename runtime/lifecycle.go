@@ -198,7 +198,11 @@ func (r *Runtime) endGroup(id string) (oom bool, err error) {
 // directory without it is no container.
 func (r *Runtime) erase(id, name string) error {
 	err := ignoreMissing(os.Remove(r.lasting(id, "config.json")))
-	if name != "" {
+	names := []string{name}
+	if name == "" {
+		names = r.namesOf(id)
+	}
+	for _, name := range names {
 		err = errors.Join(err, r.freeName(name, id))
 	}
 	return errors.Join(err, os.RemoveAll(r.lasting(id)))

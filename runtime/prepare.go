@@ -260,9 +260,11 @@ func (l *launch) bindDevices() {
 	}
 }
 
-// preparePipes makes the pipes that the child waits on.
+// preparePipes makes the pipes that the child waits on. A container dies with
+// its parent; a process of Exec does not, it ends with the container.
 func (l *launch) preparePipes() error {
 	p := &l.plan
+	p.deathSignal, p.closeForeign = p.attach != "", true
 	for _, w := range []struct {
 		needed      bool
 		read, write *int

@@ -147,6 +147,7 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 		fmt.Fprintln(a.out, f.ID)
 		return r.Heal()
 	}
+	go func() { _ = r.Heal() }() // while this one runs; ps and rm tell of what cannot be healed
 	if !f.OpenStdin {
 		streams.Stdin = nil
 	}
