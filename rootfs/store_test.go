@@ -17,6 +17,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -385,7 +386,8 @@ type stopped struct{}
 
 func (stopped) Read([]byte) (int, error) {
 	os.Stdout.Write([]byte("!"))
-	select {}
+	time.Sleep(time.Hour) // it is killed before
+	return 0, io.EOF
 }
 
 // TestStoreOnFullDisk: a layer that does not fit is an ENOSPC that names the
