@@ -73,8 +73,9 @@ func (a *app) main(args []string) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	if !named && len(args) > 0 && !strings.HasPrefix(args[0], "-") && !slices.Contains([]string{"help", "completion", "__complete", "__completeNoDesc"}, args[0]) {
-		return a.fail("", usageError{fmt.Errorf("unknown command %q; 'minictr help' lists them", args[0])})
+	name := commandName(args)
+	if !named && name != "" && !slices.Contains([]string{"help", "completion", "__complete", "__completeNoDesc"}, name) {
+		return a.fail("", unknownCommand(name))
 	}
 	if command, err := root.ExecuteC(); err != nil {
 		return a.fail(command.Name(), err)
@@ -119,12 +120,34 @@ func (a *app) declare(root *cobra.Command, args []string) bool {
 	for _, g := range []cobra.Group{{ID: groupContainers, Title: "Containers:"}, {ID: groupLook, Title: "Looking at them:"}, {ID: groupImages, Title: "Images:"}, {ID: groupNetworks, Title: "Networks:"}} {
 		root.AddGroup(&g)
 	}
+	cobra.EnableCommandSorting = false // in the order of the table
 	for _, c := range table {
 		built := a.build(c)
 		built.GroupID, built.Hidden = c.group, c.group == ""
 		root.AddCommand(built)
 	}
+	root.SetHelpCommand(helpCommand(root))
+	_ = a.complete(root) // cannot fail: a test holds its tables
 	return false
+}
+
+// helpCommand is cobra's, but for the failure at what is no command.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "print the help of minictr or of a command", DisableFlagsInUseLine: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(strings.Join(args, " "))
+			}
+			c.InitDefaultHelpFlag()
+			return c.Help()
+		},
+	}
+}
+
+func unknownCommand(name string) error {
+	return usageError{fmt.Errorf("unknown command %q; 'minictr help' lists them", name)}
 }
 
 func (a *app) build(c command) *cobra.Command {
@@ -133,6 +156,7 @@ func (a *app) build(c command) *cobra.Command {
 		built.Use = c.name
 	}
 	built.Short = c.short
+	built.DisableFlagsInUseLine = true
 	built.Args = usageArgs(built.Args)
 	return built
 }

@@ -86,6 +86,14 @@ func newShortName(i *rootfs.Image) shortName {
 	return n
 }
 
+// String is how a user would type it.
+func (n shortName) String() string {
+	if n.tag == "" {
+		return n.repository + "@" + n.digest
+	}
+	return n.repository + ":" + n.tag
+}
+
 // matches reports whether the name fits a pattern of path.Match for the
 // repository or for repository and tag, as docker's filter reference does.
 func (n shortName) matches(pattern string) bool {

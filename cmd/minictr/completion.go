@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/minictr/minictr/rootfs"
+	"github.com/minictr/minictr/runtime"
+	"github.com/spf13/cobra"
+)
+
+// A completion says what the arguments of a command may be.
+type completion struct {
+	command string // as after minictr: "network rm"
+	first   words  // the first argument
+	rest    words  // the others; nil leaves them to the shell, which offers files
+}
+
+// words lists what may stand in a place of the command line.
+type words func(*app) []string
+
+// completions is the table of what arguments may be. Commands that take none, or
+// files, have no row.
+func completions() []completion {
+	return []completion{
+		{"run", (*app).imageNames, nil},
+		{"exec", (*app).runningNames, nil},
+		{"start", (*app).endedNames, (*app).endedNames},
+		{"stop", (*app).runningNames, (*app).runningNames},
+		{"kill", (*app).runningNames, (*app).runningNames},
+		{"wait", (*app).containerNames, (*app).containerNames},
+		{"rm", (*app).containerNames, (*app).containerNames},
+		{"rename", (*app).containerNames, nothing},
+		{"inspect", (*app).allNames, (*app).allNames},
+		{"logs", (*app).containerNames, nothing},
+		{"top", (*app).runningNames, (*app).columnNames},
+		{"images", (*app).imageNames, nothing},
+		{"pull", (*app).imageNames, nothing},
+		{"rmi", (*app).imageNames, (*app).imageNames},
+		{"image rm", (*app).imageNames, (*app).imageNames},
+		{"image ls", (*app).imageNames, nothing},
+		{"image pull", (*app).imageNames, nothing},
+		{"image inspect", (*app).imageNames, (*app).imageNames},
+		{"network inspect", (*app).networkNames, (*app).networkNames},
+		{"network rm", (*app).networkNames, (*app).networkNames},
+	}
+}
+
+// flagCompletions is the table of what the values of flags may be.
+func flagCompletions() map[string]map[string][]string {
+	signals := []string{"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "WINCH"}
+	return map[string]map[string][]string{
+		"run":     {"network": {"bridge", "none", "host", "container:", "ns:"}, "pull": {"always", "missing", "never"}, "stop-signal": signals},
+		"kill":    {"signal": signals},
+		"inspect": {"type": {"container", "image"}},
+		"pull":    {"progress": {"auto", "plain", "none"}},
+		"ps":      {"filter": {"ancestor=", "exited=", "id=", "label=", "name=", "network=", "status=created", "status=running", "status=exited"}},
+	}
+}
+
+// complete gives a command, and those below it, what completion needs.
+func (a *app) complete(c *cobra.Command) error {
+	path := strings.TrimPrefix(c.CommandPath(), "minictr ")
+	table := completions()
+	name := strings.TrimPrefix(path, "container ")
+	if i := slices.IndexFunc(table, func(row completion) bool { return row.command == name }); i >= 0 {
+		c.ValidArgsFunction = a.validArgs(table[i])
+	}
+	var errs []error
+	for flag, values := range flagCompletions()[name] {
+		if c.Flags().Lookup(flag) != nil {
+			errs = append(errs, c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
+		}
+	}
+	for _, below := range c.Commands() {
+		errs = append(errs, a.complete(below))
+	}
+	return errors.Join(errs...)
+}
+
+func (a *app) validArgs(row completion) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, beginning string) ([]string, cobra.ShellCompDirective) {
+		list := row.first
+		if len(args) > 0 {
+			list = row.rest
+		}
+		if list == nil {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		words := slices.DeleteFunc(list(a), func(w string) bool {
+			return !strings.HasPrefix(w, beginning) || slices.Contains(args, w)
+		})
+		return words, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// The lists below are empty where they cannot be read: completion is silent.
+
+func nothing(*app) []string { return nil }
+
+func (a *app) containerNames() []string {
+	return a.names(func(*runtime.Container) bool { return true })
+}
+
+func (a *app) runningNames() []string {
+	return a.names(func(c *runtime.Container) bool { return c.Status == runtime.Running })
+}
+
+func (a *app) endedNames() []string {
+	return a.names(func(c *runtime.Container) bool { return c.Status != runtime.Running })
+}
+
+func (a *app) names(want func(*runtime.Container) bool) []string {
+	var names []string
+	list, _ := a.runtime().List()
+	for _, c := range list {
+		if want(c) {
+			names = append(names, c.Config.Name)
+		}
+	}
+	return names
+}
+
+func (a *app) imageNames() []string {
+	var names []string
+	list, _ := rootfs.OpenStore(a.root).List()
+	for _, i := range list {
+		if n := newShortName(i); n.repository != "" {
+			names = append(names, n.String())
+		}
+	}
+	return names
+}
+
+func (a *app) allNames() []string { return append(a.containerNames(), a.imageNames()...) }
+
+func (a *app) columnNames() []string {
+	var names []string
+	for _, c := range topColumns() {
+		names = append(names, c.name)
+	}
+	return names
+}
