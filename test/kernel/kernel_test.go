@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -215,34 +216,56 @@ func TestSnapshotWaits(t *testing.T) {
 	}
 }
 
-// Processes and cgroups of other tests are not ours.
+// Processes and cgroups of other tests are not ours, whether they come while
+// our test runs or were there and lose their processes meanwhile.
 func TestSnapshotIgnoresOthers(t *testing.T) {
 	kernel.RequireRoot(t)
 	kernel.RequireCommand(t, "prlimit", "sleep")
 	kernel.Snapshot(t)
 	r := &recorder{TB: t}
 	kernel.SnapshotWithin(r, 200*time.Millisecond)
-	// Another test's process bears another mark.
-	other := exec.Command("prlimit", "--rttime=1099511627776:", "sleep", "1000")
-	check(t, other.Start())
-	defer func() { _ = other.Process.Kill(); _ = other.Wait() }() // killed: Wait says so
+	end := otherTest(t)
+	r.end()
+	if got := strings.Join(r.reports, "\n"); strings.Contains(got, "process") || strings.Contains(got, "cgroup") {
+		t.Errorf("came meanwhile: reported %q", got)
+	}
+	r = &recorder{TB: t}
+	kernel.SnapshotWithin(r, 200*time.Millisecond)
+	removeCgroup := end()
+	r.end()
+	if len(r.reports) > 0 {
+		t.Errorf("ended meanwhile: reported %q", r.reports)
+	}
+	removeCgroup()
+}
+
+// otherTest starts a process with the mark of another test, in a cgroup.
+func otherTest(t *testing.T) (end func() (removeCgroup func())) {
+	t.Helper()
+	c := exec.Command("prlimit", "--rttime=1099511627776:", "sleep", "1000")
+	check(t, c.Start())
+	end = sync.OnceValue(func() func() {
+		_ = c.Process.Kill()
+		_ = c.Wait() // killed: Wait says so
+		dir := otherCgroup(t)
+		return func() { kernel.Eventually(t, time.Minute, func() error { return os.Remove(dir) }) }
+	})
+	t.Cleanup(func() { end() })
 	kernel.Eventually(t, time.Minute, func() error {
-		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", other.Process.Pid))
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", c.Process.Pid))
 		if err == nil && string(comm) != "sleep\n" {
 			err = fmt.Errorf("still %q", comm)
 		}
 		return err
 	})
-	dir := filepath.Join(cgroupMount(t), fmt.Sprintf("minictr-other-%d", os.Getpid()))
-	check(t, os.Mkdir(dir, 0o755))
-	check(t, os.WriteFile(dir+"/cgroup.procs", fmt.Append(nil, other.Process.Pid), 0))
-	r.end()
-	if got := strings.Join(r.reports, "\n"); strings.Contains(got, "process") || strings.Contains(got, "cgroup") {
-		t.Errorf("reported %q", got)
-	}
-	_ = other.Process.Kill()
-	_ = other.Wait()
-	kernel.Eventually(t, time.Minute, func() error { return os.Remove(dir) })
+	check(t, os.Mkdir(otherCgroup(t), 0o755))
+	check(t, os.WriteFile(otherCgroup(t)+"/cgroup.procs", fmt.Append(nil, c.Process.Pid), 0))
+	return end
+}
+
+func otherCgroup(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(cgroupMount(t), fmt.Sprintf("minictr-other-%d", os.Getpid()))
 }
 
 // cgroupMount is where a hierarchy without obstacles is mounted: the unified

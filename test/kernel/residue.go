@@ -31,7 +31,7 @@ func processes() (things, error) {
 			continue
 		}
 		key := fmt.Sprintf("process %d %s", pid, stat.startTime)
-		found[key] = fmt.Sprintf("process %d in state %s, child of %d: %s", pid, stat.state, stat.parent, commandLine(pid))
+		found[key] = thing{words: fmt.Sprintf("process %d in state %s, child of %d: %s", pid, stat.state, stat.parent, commandLine(pid))}
 	}
 	return found, nil
 }
@@ -102,7 +102,7 @@ func mounts() (things, error) {
 	list, err := readMounts()
 	found := things{}
 	for _, m := range list {
-		found["mount "+m.id+m.point] = fmt.Sprintf("mount of %s (%s) on %s", m.source, m.kind, m.point)
+		found["mount "+m.id+m.point] = thing{words: fmt.Sprintf("mount of %s (%s) on %s", m.source, m.kind, m.point)}
 	}
 	return found, err
 }
@@ -117,7 +117,7 @@ func links() (things, error) {
 	for line := range strings.Lines(string(text)) {
 		if name, _, ok := strings.Cut(line, ":"); ok {
 			name = strings.TrimSpace(name)
-			found["link "+name] = "link " + name
+			found["link "+name] = thing{words: "link " + name}
 		}
 	}
 	return found, nil
@@ -134,7 +134,7 @@ func tables() (things, error) {
 	found := things{}
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
-		found["nft "+line] = "nftables " + line
+		found["nft "+line] = thing{words: "nftables " + line}
 	}
 	return found, err
 }
@@ -167,10 +167,10 @@ func addCgroups(found things, top string) error {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 			return nil // removed while we look
 		}
-		if err != nil || !entry.IsDir() || filepath.Base(path) == "minictr" || ofOthers(path) {
+		if err != nil || !entry.IsDir() || filepath.Base(path) == "minictr" {
 			return err
 		}
-		found["cgroup "+path] = "cgroup " + path
+		found["cgroup "+path] = thing{words: "cgroup " + path, foreign: ofOthers(path)}
 		return nil
 	})
 }
@@ -197,7 +197,7 @@ func descriptors() (things, error) {
 		if err != nil || target == "anon_inode:[eventpoll]" || target == "anon_inode:[eventfd]" {
 			continue // gone: the descriptor of /proc/self/fd itself; or the poller
 		}
-		found["descriptor "+entry.Name()+target] = fmt.Sprintf("descriptor %s of %s", entry.Name(), target)
+		found["descriptor "+entry.Name()+target] = thing{words: fmt.Sprintf("descriptor %s of %s", entry.Name(), target)}
 	}
 	return found, err
 }

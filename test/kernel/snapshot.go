@@ -47,14 +47,18 @@ func snapshotWithin(t testing.TB, limit time.Duration) {
 			left = stillIn(take(t), left)
 		}
 		if len(left) > 0 {
-			t.Errorf("left behind %v after the end of the test:\n\t%s", limit,
-				strings.Join(slices.Sorted(maps.Values(left)), "\n\t"))
+			t.Errorf("left behind %v after the end of the test:\n\t%v", limit, left)
 		}
 	})
 }
 
-// things maps what identifies a thing to the words that describe it.
-type things map[string]string
+// things maps what identifies a thing to what is known of it now.
+type things map[string]thing
+
+type thing struct {
+	words   string // for the report
+	foreign bool   // another test's, as far as can be told
+}
 
 // readers are the kinds of things that a test can leave behind.
 var readers = []func() (things, error){processes, mounts, links, tables, cgroups, descriptors}
@@ -73,13 +77,22 @@ func take(t testing.TB) things {
 }
 
 func newIn(now, before things) things {
-	maps.DeleteFunc(now, func(key, _ string) bool { _, old := before[key]; return old })
+	maps.DeleteFunc(now, func(key string, what thing) bool { _, old := before[key]; return old || what.foreign })
 	return now
 }
 
 func stillIn(now, left things) things {
-	maps.DeleteFunc(now, func(key, _ string) bool { _, ok := left[key]; return !ok })
+	maps.DeleteFunc(now, func(key string, what thing) bool { _, ok := left[key]; return !ok || what.foreign })
 	return now
+}
+
+func (t things) String() string {
+	var words []string
+	for _, what := range t {
+		words = append(words, what.words)
+	}
+	slices.Sort(words)
+	return strings.Join(words, "\n\t")
 }
 
 // mark gives this process a resource limit by which all its descendants are
