@@ -34,12 +34,18 @@ func psCommand(a *app) *cobra.Command {
 	s.BoolVar(&f.noTrunc, "no-trunc", false, "cut nothing off")
 	s.BoolVarP(&f.latest, "latest", "l", false, "the one made last, in any state")
 	s.IntVarP(&f.last, "last", "n", -1, "the `N` made last, in any state")
-	s.StringArrayVarP(&f.filter, "filter", "f", nil, "only those for which KEY=VALUE holds: "+strings.Join(psFilters, ", "))
+	s.StringArrayVarP(&f.filter, "filter", "f", nil, "only those for which KEY=VALUE holds: "+strings.Join(psFilters(), ", "))
 	s.StringVar(&f.format, "format", "", formatHelp)
 	return c
 }
 
-var psFilters = []string{"ancestor", "exited", "id", "label", "name", "network", "status"}
+func psColumns() []string {
+	return []string{"ID", "Image", "Command", "RunningFor", "Status", "IP", "Names"}
+}
+
+func psFilters() []string {
+	return []string{"ancestor", "exited", "id", "label", "name", "network", "status"}
+}
 
 // ps prints the containers.
 func (a *app) ps(f psFlags) error {
@@ -67,7 +73,7 @@ func (a *app) ps(f psFlags) error {
 	for _, c := range list {
 		rows = append(rows, newPsRow(c, now, f.noTrunc))
 	}
-	l := listing{format: f.format, columns: []string{"ID", "Image", "Command", "RunningFor", "Status", "IP", "Names"}}
+	l := listing{format: f.format, columns: psColumns()}
 	if f.quiet {
 		l.quiet = "ID"
 	}
@@ -77,7 +83,7 @@ func (a *app) ps(f psFlags) error {
 // match turns the flags into a condition. Without a filter for the state, and
 // without -a, -n and -l, it is that the container runs.
 func (f psFlags) match(store *rootfs.Store) (func(*runtime.Container) bool, error) {
-	want, err := parseFilters(f.filter, psFilters...)
+	want, err := parseFilters(f.filter, psFilters()...)
 	if err != nil {
 		return nil, err
 	}
