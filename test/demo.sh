@@ -20,9 +20,4 @@ if [ -n "$archive" ]; then
 	fi
 fi
 # shellcheck disable=SC2016 # the container's shell expands it
-exec "$minictr" run --rm --explain alpine sh -c '
-	ps
-	ip address
-	ip route
-	ping -c 1 "$(ip route | sed -n "s/default via \([^ ]*\).*/\1/p")"
-'
+exec "$minictr" run --rm --explain alpine sh -c 'ps; ip address; ip route; ping -c 1 "$(ip route | sed -n "s/default via \([^ ]*\).*/\1/p")"'
