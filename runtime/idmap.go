@@ -15,13 +15,21 @@ func (l *launch) mapIDs() error {
 	if l.plan.mapped == 0 {
 		return nil
 	}
+	if err := l.writeMappings(l.pid); err != nil {
+		return err
+	}
+	return l.let(l.release.mapped)
+}
+
+// writeMappings writes uid_map and gid_map of a process.
+func (l *launch) writeMappings(pid int) error {
 	for file, mappings := range map[string][]specs.LinuxIDMapping{"uid_map": l.config.UIDMappings, "gid_map": l.config.GIDMappings} {
-		path := fmt.Sprintf("/proc/%d/%s", l.pid, file)
+		path := fmt.Sprintf("/proc/%d/%s", pid, file)
 		if err := os.WriteFile(path, []byte(mapText(mappings)), 0); err != nil {
 			return step.Fail("map ids of", l.config.Name, err)
 		}
 	}
-	return l.let(l.release.mapped)
+	return nil
 }
 
 // mapText is the content of uid_map and gid_map: one line for each range.

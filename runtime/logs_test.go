@@ -45,7 +45,7 @@ func TestTailOffset(t *testing.T) {
 		{"o:a o:b o:c", 3, "o:a o:b o:c"},
 		{"o:a o:b o:c", 9, "o:a o:b o:c"},
 		{"o:a e:b o:c", 2, "e:b o:c"},
-		{"o:a o:b+ o:c+ o:d", 1, "o:b+ o:c+ o:d"},        // a line in three parts
+		{"o:a o:b+ o:c+ o:d", 1, "o:b+ o:c+ o:d"},         // a line in three parts
 		{"o:a o:b+ o:c+ o:d o:e", 2, "o:b+ o:c+ o:d o:e"}, // and one behind it
 		{"o:a o:b o:c+", 2, "o:b o:c+"},                   // a line that is being written
 		{"o:a o:b+ o:c+", 1, "o:b+ o:c+"},

@@ -63,12 +63,13 @@ func (l *launch) openGroup() error {
 // image's layers and the container's own, or a directory.
 func (l *launch) prepareRoot() (err error) {
 	var fd int
-	if dir := l.config.Image.Rootfs; dir != "" {
+	switch dir := l.config.Image.Rootfs; {
+	case len(l.config.UIDMappings) > 0:
+		fd, err = l.mappedRoot()
+	case dir != "":
 		fd, err = rootfs.BindDirectory(dir)
-	} else {
-		fd, err = rootfs.MountOverlay(rootfs.Overlay{
-			Lower: l.config.Image.Layers, Upper: l.lasting(l.config.ID, "upper"), Work: l.lasting(l.config.ID, "work"), Volatile: l.config.Remove,
-		})
+	default:
+		fd, err = rootfs.MountOverlay(l.overlay())
 	}
 	if err != nil {
 		return err
@@ -76,6 +77,13 @@ func (l *launch) prepareRoot() (err error) {
 	l.plan.root, err = l.own(fd)
 	l.plan.attach = l.Runroot
 	return err
+}
+
+// overlay is the image's layers below the container's own.
+func (l *launch) overlay() rootfs.Overlay {
+	return rootfs.Overlay{
+		Lower: l.config.Image.Layers, Upper: l.lasting(l.config.ID, "upper"), Work: l.lasting(l.config.ID, "work"), Volatile: l.config.Remove,
+	}
 }
 
 // prepareMounts opens the sources of the bind mounts and makes the mount points.
@@ -179,10 +187,12 @@ func (l *launch) makeMountPoint(i int, m *specs.Mount) error {
 		}
 		root = fd
 	}
-	if l.plan.files[i] {
-		return rootfs.EnsureFile(root, rest)
-	}
-	return rootfs.MkdirAll(root, rest, 0o755, int(l.config.hostUID(0)), int(l.config.hostGID(0)))
+	return l.asRootOfContainer(func() error {
+		if l.plan.files[i] {
+			return rootfs.EnsureFile(root, rest)
+		}
+		return rootfs.MkdirAll(root, rest, 0o755, int(l.config.hostUID(0)), int(l.config.hostGID(0)))
+	})
 }
 
 // preparePaths finds out which of the paths to mask and to protect exist: those
@@ -219,6 +229,9 @@ func (l *launch) prepareDevices() error {
 	if len(l.config.UIDMappings) == 0 {
 		p.devices = append(p.devices, defaultDevices...)
 	}
+	if l.config.Privileged && len(l.config.UIDMappings) == 0 {
+		p.devices = append(p.devices, hostDevices()...)
+	}
 	for _, d := range l.config.Devices {
 		var s unix.Stat_t
 		if err := unix.Stat(d.Host, &s); err != nil {
@@ -238,6 +251,27 @@ func (l *launch) prepareDevices() error {
 		resources.Devices = append(resources.Devices, node.rule(d.Permissions))
 	}
 	return nil
+}
+
+// hostDevices are the device nodes of the host's /dev, for --privileged, without
+// those that every container has its own of.
+func hostDevices() (nodes []deviceNode) {
+	own := map[string]bool{"pts": true, "shm": true, "mqueue": true, "console": true, "ptmx": true}
+	for _, d := range defaultDevices {
+		own[d.path] = true
+	}
+	_ = fs.WalkDir(os.DirFS("/dev"), ".", func(path string, e fs.DirEntry, err error) error {
+		if own[path] && e.IsDir() {
+			return fs.SkipDir
+		}
+		var s unix.Stat_t
+		if err != nil || own[path] || e.Type()&fs.ModeDevice == 0 || unix.Lstat("/dev/"+path, &s) != nil {
+			return nil // what cannot be read is not given
+		}
+		nodes = append(nodes, deviceNode{path: path, mode: s.Mode, major: unix.Major(s.Rdev), minor: unix.Minor(s.Rdev), uid: s.Uid, gid: s.Gid})
+		return nil
+	})
+	return nodes
 }
 
 // rule allows the device in the container's cgroup.

@@ -34,7 +34,9 @@ func (l *launch) prepareUser() error {
 		return step.Fail("go to the working directory", p.Cwd, errors.New("not an absolute path"))
 	}
 	if below, _ := cover(l.plan.spec.Mounts, len(l.plan.spec.Mounts), p.Cwd); below < 0 && p.Cwd != "/" {
-		if err := rootfs.MkdirAll(l.plan.root, p.Cwd, 0o755, int(l.config.hostUID(0)), int(l.config.hostGID(0))); err != nil {
+		if err := l.asRootOfContainer(func() error {
+			return rootfs.MkdirAll(l.plan.root, p.Cwd, 0o755, int(l.config.hostUID(0)), int(l.config.hostGID(0)))
+		}); err != nil {
 			return step.Fail("make the working directory", p.Cwd, err)
 		}
 	}

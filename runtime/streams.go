@@ -163,7 +163,13 @@ func (l *launch) prepareTerminal() error {
 	if index < 0 {
 		return step.Fail("make the terminal of", l.config.Name, fmt.Errorf("no devpts is mounted at /dev/pts"))
 	}
-	fd, err := mountDetached("devpts", parseMountOptions(l.plan.spec.Mounts[index].Options))
+	o := parseMountOptions(l.plan.spec.Mounts[index].Options)
+	for i, d := range o.data {
+		if d == "gid=5" { // of the container; but this process is not in its user namespace
+			o.data[i] = "gid=" + strconv.Itoa(int(l.config.hostGID(5)))
+		}
+	}
+	fd, err := mountDetached("devpts", o)
 	if err != nil {
 		return step.Fail("mount", "devpts", err)
 	}

@@ -280,7 +280,13 @@ func parseLimit(text string) (uint64, error) {
 // parseLimits understands the flags of package cgroups, --shm-size and
 // --oom-score-adj.
 func (f *runFlags) parseLimits() (err error) {
-	if f.Resources, err = cgroups.Resources(f.Limits, nil); err != nil {
+	var online cgroups.List
+	if f.Limits.CPUs != "" || f.Limits.CpusetCPUs != "" {
+		if online, err = cgroups.OnlineCPUs(); err != nil {
+			return err
+		}
+	}
+	if f.Resources, err = cgroups.Resources(f.Limits, online); err != nil {
 		return err
 	}
 	if f.shmSize != "" {
