@@ -148,6 +148,12 @@ func (c *compiler) privateMounts() {
 }
 
 func (c *compiler) attachRoot() {
+	if len(c.names) > 0 {
+		// Before Linux 6.15 files can be bound only from a mount that is attached.
+		// The root hides it at once, and it goes with the host's root.
+		c.Task("attach the container's own files at "+c.attach, "mount -t tmpfs … "+c.attach)
+		c.Add(program.MoveMount(program.Number(c.filesystem), program.CurrentDirectory(), c.attach))
+	}
 	c.Task("attach the root file system at "+c.attach, "mount -t overlay … "+c.attach)
 	root := program.Number(c.root)
 	c.Add(

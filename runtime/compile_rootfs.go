@@ -26,7 +26,9 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 	options := parseMountOptions(m.Options)
 	c.Task(mountWords(m), mountCommand(m))
 	c.mounts[i] = c.Slot()
-	if fd, ok := c.prepared[i]; ok {
+	if name, ok := c.names[i]; ok {
+		c.Add(program.OpenTree(program.Number(c.filesystem), name, 0).Into(c.mounts[i]))
+	} else if fd, ok := c.prepared[i]; ok {
 		c.Add(program.DupAbove(program.Number(fd), 3).Into(c.mounts[i]))
 	} else {
 		c.makeMount(m.Type, m.Source, options, c.mounts[i])
@@ -151,26 +153,25 @@ func (c *compiler) bindConsole() {
 // maskPaths hides files behind /dev/null and directories behind an empty
 // read-only tmpfs, OCI runtime-spec, config-linux.md, "Masked Paths".
 func (c *compiler) maskPaths() {
-	var empty program.Slot
+	first := "" // the first directory that was hidden; the others are clones of it
 	for _, path := range c.spec.Linux.MaskedPaths {
 		directory, exists := c.masks[path]
 		if !exists {
 			continue
 		}
 		tree := c.Slot()
-		if !directory {
+		switch {
+		case !directory:
 			c.Task("hide "+path, "mount --bind /dev/null "+path)
 			c.Add(program.OpenTree(c.dev, "null", 0).Into(tree))
-			c.moveOnto(tree, path)
-			c.Close(tree)
-			continue
+		case first == "":
+			c.Task("hide "+path, "mount -t tmpfs -o ro tmpfs "+path)
+			c.makeMount("tmpfs", "tmpfs", mountOptions{set: unix.MOUNT_ATTR_RDONLY, data: []string{"size=0k", "nr_inodes=2"}}, tree)
+			first = strings.TrimPrefix(path, "/")
+		default:
+			c.Task("hide "+path, "mount --bind /"+first+" "+path)
+			c.Add(program.OpenTree(program.Number(c.root), first, 0).Into(tree))
 		}
-		c.Task("hide "+path, "mount -t tmpfs -o ro tmpfs "+path)
-		if empty == 0 {
-			empty = c.Slot()
-			c.makeMount("tmpfs", "tmpfs", mountOptions{set: unix.MOUNT_ATTR_RDONLY, data: []string{"size=0k", "nr_inodes=2"}}, empty)
-		}
-		c.Add(program.OpenTree(empty, "", unix.AT_EMPTY_PATH).Into(tree))
 		c.moveOnto(tree, path)
 		c.Close(tree)
 	}

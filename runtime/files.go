@@ -29,6 +29,7 @@ func (l *launch) prepareFiles() error {
 	if fd, err = l.own(fd); err != nil {
 		return err
 	}
+	l.plan.filesystem = fd
 	for _, f := range []struct{ path, name, content string }{
 		{"/etc/hostname", "hostname", network.Hostname(l.config.Hostname)},
 		{"/etc/hosts", "hosts", hosts},
@@ -62,15 +63,8 @@ func (l *launch) addFile(tmpfs int, path, name, content string) error {
 	if _, err := file.WriteString(content); err != nil {
 		return err
 	}
-	tree, err := unix.OpenTree(tmpfs, name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return os.NewSyscallError("open_tree", err)
-	}
-	if tree, err = l.own(tree); err != nil {
-		return err
-	}
-	l.plan.prepared[len(l.plan.spec.Mounts)] = tree
-	l.plan.files[len(l.plan.spec.Mounts)] = true
+	i := len(l.plan.spec.Mounts)
+	l.plan.names[i], l.plan.files[i] = name, true
 	l.plan.spec.Mounts = append(l.plan.spec.Mounts, specs.Mount{Destination: path, Type: "bind", Source: name, Options: []string{"bind"}})
 	return nil
 }

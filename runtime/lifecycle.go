@@ -105,7 +105,7 @@ func (l *launch) finishStart(io Standard) (*Process, error) {
 		return nil, errors.Join(err, l.undo())
 	}
 	l.plan.spec = l.config.Spec()
-	l.plan.prepared, l.plan.files = map[int]int{}, map[int]bool{}
+	l.plan.prepared, l.plan.names, l.plan.files = map[int]int{}, map[int]string{}, map[int]bool{}
 	l.logged = !l.config.Detach && !l.config.Remove
 	if err := l.run(io); err != nil {
 		return nil, err

@@ -105,7 +105,7 @@ func (l *launch) prepareMounts() error {
 	for i := range p.spec.Mounts {
 		m := &p.spec.Mounts[i]
 		m.Destination = path.Clean("/" + m.Destination)
-		if _, made := p.prepared[i]; m.Type == "bind" && !made {
+		if _, made := p.names[i]; m.Type == "bind" && !made {
 			if err := l.openBind(i, m); err != nil {
 				return err
 			}
