@@ -37,12 +37,7 @@ func newHost(t *testing.T) *host {
 	kernel.RequireCommand(t, "ip", "busybox")
 	kernel.InNetns(t)
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", dir+"/bin/", "../cmd/minictr", "../cmd/minictr-monitor")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	h := &host{t: t, minictr: dir + "/bin/minictr", root: dir + "/root", runroot: dir + "/run", rootfs: dir + "/rootfs",
+	h := &host{t: t, minictr: filepath.Join(kernel.Programs(t), "minictr"), root: dir + "/root", runroot: dir + "/run", rootfs: dir + "/rootfs",
 		mark: fmt.Sprintf("8%d%06d", os.Getpid(), time.Now().UnixNano()%1e6)}
 	h.makeRootfs()
 	t.Cleanup(h.assertNothing)
