@@ -134,11 +134,16 @@ func (r *Runtime) takeName(name, id string) error {
 
 // freeName gives a name back when it is the container's.
 func (r *Runtime) freeName(name, id string) error {
-	path := filepath.Join(r.Root, "names", name)
-	if owner, err := os.Readlink(path); err != nil || owner != id {
+	if !r.named(name, id) {
 		return nil // not ours, or gone: nothing to give back
 	}
-	return os.Remove(path)
+	return os.Remove(filepath.Join(r.Root, "names", name))
+}
+
+// named reports whether the name is the container's.
+func (r *Runtime) named(name, id string) bool {
+	owner, err := os.Readlink(filepath.Join(r.Root, "names", name))
+	return err == nil && owner == id
 }
 
 // namesOf returns the names of a container of which nothing else is known.

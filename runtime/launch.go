@@ -51,6 +51,7 @@ type launch struct {
 	outputs []output // what Process.Wait copies
 	pid     int
 	pidfd   int
+	state   *State
 
 	network     *network.Config
 	netns       *os.File   // its namespace
@@ -249,14 +250,15 @@ func (l *launch) keep() error {
 	if err != nil {
 		return step.Fail("read the start time of", fmt.Sprint(l.pid), err)
 	}
-	s := State{Pid: l.pid, StartTime: ticks, BootID: bootID(), Started: time.Now()}
+	s := &State{Pid: l.pid, StartTime: ticks, BootID: bootID(), Started: time.Now()}
 	if s.Network, err = l.lastingNetwork(); err != nil {
 		return err
 	}
 	if l.group != nil {
 		s.Cgroups = l.group.Paths()
 	}
-	return l.apply(&writeFile{path: l.running(l.config.ID, "state.json"), value: &s, words: "write down that it runs"})
+	l.state = s
+	return l.apply(&writeFile{path: l.running(l.config.ID, "state.json"), value: s, words: "write down that it runs"})
 }
 
 // explain turns the failure of an operation into one that a user understands.

@@ -149,49 +149,66 @@ func (r *Runtime) exitStatus(id string) (int, time.Time, error) {
 // with --rm, removes the container. The caller holds the lock. It can be called
 // again after having been interrupted anywhere.
 func (r *Runtime) end(id string, result Result) error {
-	var errs []error
-	s := r.state(id)
-	oom, err := r.endGroup(id)
-	errs = append(errs, err)
-	if s != nil && s.Network != nil {
-		errs = append(errs, network.Release(s.Network))
-	} else if s == nil {
-		errs = append(errs, network.ReleaseOwner(r.Runroot, id))
-	}
-	if s != nil {
-		result.Started = s.Started
-	}
-	result.OOMKilled = oom
+	e := ending{id: id, result: result, state: r.state(id)}
 	var c Config
-	known := read(r.lasting(id, "config.json"), &c) == nil
-	if known && !c.Remove {
-		errs = append(errs, replace(r.lasting(id, "result.json"), &result))
+	if read(r.lasting(id, "config.json"), &c) == nil {
+		e.config = &c
 	}
-	errs = append(errs, os.RemoveAll(r.running(id)))
-	if !known || c.Remove {
-		errs = append(errs, r.erase(id, c.Name))
+	h, err := cgroups.Detect()
+	if err == nil && h.Mode != cgroups.None {
+		e.group, err = h.Open("/minictr/" + id)
 	}
-	return errors.Join(errs...)
+	return errors.Join(ignoreMissing(err), r.giveBack(e))
+}
+
+// ending is what is known of a container that has ended.
+type ending struct {
+	id     string
+	config *Config // nil when it was never written down
+	state  *State  // nil when it never ran
+	group  *cgroups.Group
+	result Result
+}
+
+// giveBack does what end says, with what is known.
+func (r *Runtime) giveBack(e ending) error {
+	oom, err := e.endGroup()
+	errs := []error{err}
+	switch {
+	case e.state == nil:
+		errs = append(errs, network.ReleaseOwner(r.Runroot, e.id))
+	case e.state.Network != nil:
+		errs = append(errs, network.Release(e.state.Network))
+	}
+	keep := e.config != nil && !e.config.Remove
+	if keep {
+		e.result.OOMKilled = oom
+		if e.state != nil {
+			e.result.Started = e.state.Started
+		}
+		errs = append(errs, replace(r.lasting(e.id, "result.json"), &e.result))
+	}
+	errs = append(errs, os.RemoveAll(r.running(e.id)))
+	if keep {
+		return errors.Join(errs...)
+	}
+	name := ""
+	if e.config != nil {
+		name = e.config.Name
+	}
+	return errors.Join(append(errs, r.erase(e.id, name))...)
 }
 
 // endGroup removes the cgroup and says whether a process in it was killed for
 // want of memory.
-func (r *Runtime) endGroup(id string) (oom bool, err error) {
-	h, err := cgroups.Detect()
-	if err != nil || h.Mode == cgroups.None {
-		return false, err
-	}
-	g, err := h.Open("/minictr/" + id)
-	if errors.Is(err, fs.ErrNotExist) {
+func (e *ending) endGroup() (oom bool, err error) {
+	if e.group == nil {
 		return false, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	if n, err := g.OOMKills(); err == nil && n > 0 {
+	if n, err := e.group.OOMKills(); err == nil && n > 0 {
 		oom = true
 	}
-	return oom, g.Remove()
+	return oom, e.group.Remove()
 }
 
 // erase removes the container's directory and name. config.json goes first: a
@@ -199,7 +216,7 @@ func (r *Runtime) endGroup(id string) (oom bool, err error) {
 func (r *Runtime) erase(id, name string) error {
 	err := ignoreMissing(os.Remove(r.lasting(id, "config.json")))
 	names := []string{name}
-	if name == "" {
+	if !r.named(name, id) { // it never had one, or another since
 		names = r.namesOf(id)
 	}
 	for _, name := range names {

@@ -34,9 +34,11 @@ func (l *launch) process() *Process {
 	pidfd, _ := unix.FcntlInt(uintptr(l.pidfd), unix.F_DUPFD_CLOEXEC, firstPrivate)
 	l.close()
 	r, id, lock := l.Runtime, l.config.ID, l.lock
+	e := ending{id: id, config: l.config, state: l.state, group: l.group}
 	p := &Process{Pid: l.pid, pidfd: pidfd, master: l.master, outputs: l.outputs, ended: func(code int) error {
 		defer lock.release()
-		return r.end(id, Result{ExitCode: code, Finished: time.Now()})
+		e.result = Result{ExitCode: code, Finished: time.Now()}
+		return r.giveBack(e)
 	}}
 	if l.logged {
 		p.log = r.lasting(id, logfile.Name)
