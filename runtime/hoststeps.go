@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/minictr/minictr/runtime/step"
 	"golang.org/x/sys/unix"
@@ -39,6 +40,46 @@ func (s *makeDirectory) Check() error {
 func (s *makeDirectory) Words() string { return "make the directory for " + s.what }
 
 func (s *makeDirectory) String() string { return "mkdir -p -m 700 " + s.path }
+
+// makeContainer is the directory of a new container. It gets its name when its
+// lock is held: to anybody else a container that nobody looks after is one to
+// clean up.
+type makeContainer struct {
+	launch *launch
+	path   string
+}
+
+func (s *makeContainer) Apply() error {
+	fresh := filepath.Join(parent(s.path), unnamed+filepath.Base(s.path))
+	if err := (&makeDirectory{path: fresh, mode: 0o700}).Apply(); err != nil {
+		return err
+	}
+	lock, err := openLock(fresh)
+	if err != nil {
+		return err
+	}
+	s.launch.lock = lock
+	if err := unix.Flock(lock.fd, unix.LOCK_EX); err != nil {
+		return step.Fail("lock", fresh, err)
+	}
+	return os.Rename(fresh, s.path)
+}
+
+func (s *makeContainer) Undo() error { return os.RemoveAll(s.path) }
+
+func (s *makeContainer) Check() error {
+	_, err := os.Stat(s.path)
+	return err
+}
+
+func (s *makeContainer) Words() string {
+	return "make the directory for what outlives the container's process"
+}
+
+func (s *makeContainer) String() string { return "mkdir -p -m 700 " + s.path }
+
+// unnamed begins the names of directories of containers that nobody knows yet.
+const unnamed = ".new-"
 
 // makeSource is a directory of the host that -v names and that was not there. Its
 // Undo removes it only while it is empty: what is in it is the user's.

@@ -58,15 +58,9 @@ func (r *Runtime) fill(c *Config) error {
 
 // create makes the container's directories and name. Until config.json is there
 // (launch.keep), it is not a container that anybody else sees.
-func (l *launch) create() (err error) {
+func (l *launch) create() error {
 	c := l.config
-	if err := l.apply(&makeDirectory{l.lasting(c.ID), 0o700, "what outlives the container's process"}); err != nil {
-		return err
-	}
-	if l.lock, err = l.lockWait(c.ID); err != nil {
-		return err
-	}
-	steps := []step.Step{&reserveName{l.Runtime, c.Name, c.ID}}
+	steps := []step.Step{&makeContainer{launch: l, path: l.lasting(c.ID)}, &reserveName{l.Runtime, c.Name, c.ID}}
 	if c.Image.Rootfs == "" {
 		steps = append(steps,
 			&makeDirectory{l.lasting(c.ID, "upper"), 0o755, "the container's own layer"},
@@ -280,12 +274,24 @@ func (r *Runtime) Heal() error {
 			errs = append(errs, err)
 		}
 		for _, e := range entries {
-			if len(e.Name()) == 64 {
+			switch {
+			case len(e.Name()) == 64:
 				errs = append(errs, r.heal(e.Name()))
+			case strings.HasPrefix(e.Name(), unnamed):
+				errs = append(errs, healUnnamed(filepath.Join(dir, "containers", e.Name())))
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// healUnnamed removes the directory of a container that never got its name. One
+// gets it within a moment, so a minute is the time to be sure.
+func healUnnamed(path string) error {
+	if s, err := os.Stat(path); err == nil && time.Since(s.ModTime()) > time.Minute {
+		return os.Remove(path)
+	}
+	return nil
 }
 
 // heal looks at one container. Nothing is done while somebody holds its lock.
