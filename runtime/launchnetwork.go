@@ -91,7 +91,7 @@ func (l *launch) networkEnd() error {
 // settleNetwork ends what networkBegin has begun, whatever became of it.
 func (l *launch) settleNetwork() {
 	if l.networkDone != nil {
-		<-l.networkDone
+		_ = <-l.networkDone // the error that ended the launch is told already
 	}
 	if l.netns != nil {
 		l.netns.Close()

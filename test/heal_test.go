@@ -156,7 +156,7 @@ func (h *host) assertNothing() {
 	kernel.Eventually(h.t, 10*time.Second, func() error {
 		out, err := exec.Command("ip", "-br", "link", "show", "type", "veth").CombinedOutput()
 		if err != nil || len(bytes.TrimSpace(out)) > 0 {
-			return fmt.Errorf("left behind: %s %v", out, err)
+			return fmt.Errorf("left behind: %s %w", out, err)
 		}
 		return nil
 	})

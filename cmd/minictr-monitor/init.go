@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -19,7 +20,7 @@ func initMain(argv []string) int {
 	command, err := start(argv)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "minictr: run "+argv[0]+":", err)
-		if err == unix.ENOENT || err == unix.ENOTDIR {
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 			return 127
 		}
 		return 126
@@ -50,7 +51,7 @@ func start(argv []string) (pid int, err error) {
 		if err == nil {
 			return pid, nil
 		}
-		if err != unix.ENOENT && err != unix.ENOTDIR {
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
 			result = err
 		}
 	}

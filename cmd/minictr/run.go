@@ -116,7 +116,7 @@ func (f *runFlags) declareSecurity(c *cobra.Command) {
 
 // run understands the flags, finds the image, and starts the container.
 func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
-	if err := f.parse(cmd); err != nil {
+	if err := f.parse(); err != nil {
 		return usageError{err}
 	}
 	if f.dryRun {
@@ -173,7 +173,7 @@ func (a *app) writeIDs(r *runtime.Runtime, f *runFlags) error {
 }
 
 // parse turns the flags into the configuration.
-func (f *runFlags) parse(cmd *cobra.Command) (err error) {
+func (f *runFlags) parse() error {
 	mode, join, err := network.ParseMode(f.network)
 	if err != nil {
 		return err

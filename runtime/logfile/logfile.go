@@ -36,7 +36,8 @@ type Writer struct {
 func (w *Writer) Write(p []byte) (int, error) {
 	stamp := w.Now().UTC().Format(time.RFC3339Nano)
 	for rest := p; len(rest) > 0; {
-		text, tag := rest, "P"
+		var text []byte
+		tag := "P"
 		if i := bytes.IndexByte(rest, '\n'); i >= 0 && i <= longest {
 			text, tag, rest = rest[:i], "F", rest[i+1:]
 		} else {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func run(t *testing.T, p *program.Program, o program.Options) (report error, status unix.WaitStatus) {
+func run(t *testing.T, p *program.Program, o program.Options) (status unix.WaitStatus, report error) {
 	t.Helper()
 	proc, err := program.Start(p, o)
 	if err != nil {
@@ -22,7 +22,7 @@ func run(t *testing.T, p *program.Program, o program.Options) (report error, sta
 		t.Fatal(err)
 	}
 	unix.Close(proc.Pidfd)
-	return report, status
+	return status, report
 }
 
 func shell(p *program.Program, script string) {
@@ -34,7 +34,7 @@ func shell(p *program.Program, script string) {
 func TestExecve(t *testing.T) {
 	var p program.Program
 	shell(&p, "exit 42")
-	report, status := run(t, &p, program.Options{})
+	status, report := run(t, &p, program.Options{})
 	if !errors.Is(report, io.EOF) || status.ExitStatus() != 42 {
 		t.Fatalf("report %v, exit status %d", report, status.ExitStatus())
 	}
@@ -48,7 +48,7 @@ func TestFailureNamesTheOperation(t *testing.T) {
 	p.Task("open a file that is not there", "cat /nonexistent")
 	p.Add(program.Openat2(dir, "nonexistent", unix.O_RDONLY, 0, program.InRoot))
 	shell(&p, "exit 0")
-	report, status := run(t, &p, program.Options{})
+	status, report := run(t, &p, program.Options{})
 	if want := "open a file that is not there: openat2: no such file or directory"; report == nil || report.Error() != want {
 		t.Errorf("got %v, want %s", report, want)
 	}
@@ -66,7 +66,7 @@ func TestEveryOperationCanFail(t *testing.T) {
 	p.Add(program.Fchdir(dir), program.Umask(0o22))
 	shell(&p, "exit 0")
 	for i, o := range p.Ops {
-		report, _ := run(t, p.FailAt(i), program.Options{})
+		_, report := run(t, p.FailAt(i), program.Options{})
 		var e *program.Error
 		if !errors.As(report, &e) || e.Index != i || e.Op.Name != o.Name || !errors.Is(e, unix.ENOSYS) {
 			t.Errorf("operation %d, %s: %v", i, o.Name, report)
@@ -78,7 +78,7 @@ func TestAcceptedErrno(t *testing.T) {
 	var p program.Program
 	p.Add(program.Mkdirat(program.CurrentDirectory(), "/", 0o755).Except(unix.EEXIST))
 	shell(&p, "exit 3")
-	if report, status := run(t, &p, program.Options{}); !errors.Is(report, io.EOF) || status.ExitStatus() != 3 {
+	if status, report := run(t, &p, program.Options{}); !errors.Is(report, io.EOF) || status.ExitStatus() != 3 {
 		t.Fatalf("report %v, exit status %d", report, status.ExitStatus())
 	}
 }
@@ -129,7 +129,7 @@ func TestObserve(t *testing.T) {
 }
 
 // throughStub runs one of the candidates through the launch stub.
-func throughStub(t *testing.T, candidates, argv []string) (error, unix.WaitStatus) {
+func throughStub(t *testing.T, candidates, argv []string) (unix.WaitStatus, error) {
 	t.Helper()
 	stub, err := program.OpenStub()
 	if err != nil {
@@ -169,11 +169,11 @@ func TestStub(t *testing.T) {
 		{"no program", []string{text, "/bin/sh"}, unix.ENOEXEC},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			report, status := throughStub(t, c.candidates, []string{"sh", "-c", `test "$A" = b && test "$0" = sh && ! test -e /proc/self/fd/3 && exit 9`})
+			status, report := throughStub(t, c.candidates, []string{"sh", "-c", `test "$A" = b && test "$0" = sh && ! test -e /proc/self/fd/3 && exit 9`})
 			if !errors.Is(report, c.err) {
 				t.Errorf("report %v, want %v", report, c.err)
 			}
-			if want := map[bool]int{true: 9, false: 127}[c.err == io.EOF]; status.ExitStatus() != want {
+			if want := map[bool]int{true: 9, false: 127}[errors.Is(c.err, io.EOF)]; status.ExitStatus() != want {
 				t.Errorf("status %d, want %d", status.ExitStatus(), want)
 			}
 		})
@@ -187,7 +187,7 @@ func TestStubHidesTheHostsProgram(t *testing.T) {
 	if err := os.WriteFile(script, []byte("#!/proc/self/exe\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	_, status := throughStub(t, []string{script}, []string{"script"})
+	status, _ := throughStub(t, []string{script}, []string{"script"})
 	// The stub gets "/proc/self/exe" as argv[0] and exits by itself.
 	if status.ExitStatus() != 127 {
 		t.Errorf("status %#x, want exit status 127 of the stub", status)
