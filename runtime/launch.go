@@ -57,7 +57,7 @@ type launch struct {
 	netns       *os.File   // its namespace
 	host        *Container // whose network this one shares
 	resolved    chan error // see launchnetwork.go
-	networkDone chan error
+	networkDone chan outcome
 }
 
 // pipes are the write ends that let the child go on.

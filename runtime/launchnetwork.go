@@ -29,15 +29,18 @@ import (
 // lateNetwork reports whether the network namespace is made by clone3.
 func (l *launch) lateNetwork() bool { return len(l.config.UIDMappings) > 0 }
 
+// outcome is what became of making the network.
+type outcome struct{ err error }
+
 // networkBegin starts making the network.
 func (l *launch) networkBegin() error {
-	l.resolved, l.networkDone = make(chan error, 1), make(chan error, 1)
+	l.resolved, l.networkDone = make(chan error, 1), make(chan outcome, 1)
 	if !l.config.ownNetwork() {
 		l.resolved <- nil
-		l.networkDone <- nil
+		l.networkDone <- outcome{}
 		return nil
 	}
-	go func() { l.networkDone <- l.makeNetwork() }()
+	go func() { l.networkDone <- outcome{l.makeNetwork()} }()
 	return nil
 }
 
@@ -83,15 +86,15 @@ func (l *launch) awaitAddress() error {
 
 // networkEnd waits until the network is made.
 func (l *launch) networkEnd() error {
-	err := <-l.networkDone
+	made := <-l.networkDone
 	l.networkDone = nil
-	return err
+	return made.err
 }
 
 // settleNetwork ends what networkBegin has begun, whatever became of it.
 func (l *launch) settleNetwork() {
 	if l.networkDone != nil {
-		_ = <-l.networkDone // the error that ended the launch is told already
+		<-l.networkDone // the error that ended the launch is told already
 	}
 	if l.netns != nil {
 		l.netns.Close()
