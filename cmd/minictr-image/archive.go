@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -52,11 +51,11 @@ func openTree(ctx context.Context, tx *rootfs.Transaction, input string, stdin i
 
 // spool writes the stream, decompressed, to a temporary file.
 func spool(ctx context.Context, tx *rootfs.Transaction, r io.Reader) (tree, error) {
-	stream, _, err := decompress(r)
+	stream, err := decompress(r)
 	if err != nil {
 		return nil, err
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }() // it was only read
 	file, err := tx.TempFile()
 	if err != nil {
 		return nil, err
@@ -191,7 +190,7 @@ func (l layout) manifest(ctx context.Context, digest v1.Hash) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // it was only read
 	raw, err := readLimited(r, maxManifestBytes)
 	if err == nil && digestOf(raw) != digest.String() {
 		err = fmt.Errorf("%w: content is %s", errMismatch, digestOf(raw))
@@ -205,7 +204,7 @@ func readFile(t tree, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // it was only read
 	return readLimited(r, maxManifestBytes)
 }
 
@@ -226,7 +225,7 @@ func verified(ctx context.Context, l layer, _ func(int64)) (io.ReadCloser, error
 		if err != nil {
 			return nil, err
 		}
-		defer r.Close()
+		defer func() { _ = r.Close() }() // it was only read
 		v := newVerifier(l.blob)
 		_, err = io.Copy(v, io.LimitReader(r, l.blob.Size+1))
 		if err := v.verdict(err); err != nil {
@@ -234,13 +233,4 @@ func verified(ctx context.Context, l layer, _ func(int64)) (io.ReadCloser, error
 		}
 	}
 	return l.open(ctx)
-}
-
-// familiar is the name as users write it.
-func familiar(names []rootfs.Reference) string {
-	var out []string
-	for _, n := range names {
-		out = append(out, n.Familiar())
-	}
-	return strings.Join(out, ", ")
 }

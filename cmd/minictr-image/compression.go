@@ -50,23 +50,23 @@ func refuse(format string) func(io.Reader) (io.ReadCloser, error) {
 	}
 }
 
-// decompress returns the stream in plain, decompressed on another processor, and
-// whether it was compressed. Closing it leaves r alone.
-func decompress(r io.Reader) (plain io.ReadCloser, compressed bool, err error) {
+// decompress returns the stream in plain, decompressed on another processor.
+// Closing it leaves r alone.
+func decompress(r io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(r, 256<<10)
 	head, err := buffered.Peek(magicBytes)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, false, err
+		return nil, err
 	}
 	c := compressionOf(head)
 	if c == nil {
-		return io.NopCloser(buffered), false, nil
+		return io.NopCloser(buffered), nil
 	}
 	d, err := c.open(buffered)
 	if err != nil {
-		return nil, true, fmt.Errorf("%s: %w", c.name, err)
+		return nil, fmt.Errorf("%s: %w", c.name, err)
 	}
-	return pump(d), true, nil
+	return pump(d), nil
 }
 
 // compressionOf returns the format of what begins like head, or nil.
@@ -84,7 +84,7 @@ func compressionOf(head []byte) *compression {
 func pump(d io.ReadCloser) io.ReadCloser {
 	r := &pumped{chunks: make(chan chunk, 4), stop: make(chan struct{})}
 	go func() {
-		defer d.Close()
+		defer func() { _ = d.Close() }() // it was only read
 		for {
 			b := make([]byte, 256<<10)
 			n, err := fill(d, b)

@@ -107,7 +107,7 @@ func readImage(ctx context.Context, src source, raw []byte, h header) (image, er
 	}
 	ids, err := rootfs.DiffIDs(config)
 	if err != nil {
-		if !types.MediaType(h.Config.MediaType).IsConfig() {
+		if !h.Config.MediaType.IsConfig() {
 			return image{}, fmt.Errorf("not a container image, but %s", h.Config.MediaType)
 		}
 		return image{}, err

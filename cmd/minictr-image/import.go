@@ -86,8 +86,7 @@ func (c *command) importInto(ctx context.Context, tx *rootfs.Transaction, config
 		in = f
 	}
 	layer, err := tx.AddLayer(ctx, nil, "", func() (io.ReadCloser, error) {
-		stream, _, err := decompress(interruptReader(ctx, in))
-		return stream, err
+		return decompress(interruptReader(ctx, in))
 	})
 	if err != nil {
 		return nil, err

@@ -107,10 +107,9 @@ func startFetching(ctx context.Context, layers []layer, first int, show progress
 
 // addLayer decompresses and unpacks one blob, and closes it.
 func addLayer(ctx context.Context, tx *rootfs.Transaction, below []rootfs.Layer, l layer, blob io.ReadCloser, show func(done int64)) (rootfs.Layer, error) {
-	defer blob.Close()
+	defer func() { _ = blob.Close() }() // it was only read
 	return tx.AddLayer(ctx, below, l.diffID, func() (io.ReadCloser, error) {
-		stream, _, err := decompress(&counter{r: blob, tell: show})
-		return stream, err
+		return decompress(&counter{r: blob, tell: show})
 	})
 }
 
@@ -168,7 +167,7 @@ func downloadOnce(ctx context.Context, l layer, file *os.File, show func(int64))
 	if err != nil {
 		return err
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }() // it was only read
 	v := newVerifier(l.blob)
 	// One byte more than announced shows that there is more; the rest is not read.
 	from := io.TeeReader(&counter{r: io.LimitReader(body, l.blob.Size+1), tell: show}, v)

@@ -61,7 +61,7 @@ func (c *command) loadInto(ctx context.Context, tx *rootfs.Transaction, given []
 	if err != nil {
 		return err
 	}
-	defer t.Close()
+	defer func() { _ = t.Close() }() // it was only read
 	images, err := findImages(ctx, t, c.platform)
 	if err != nil {
 		return err

@@ -266,7 +266,9 @@ func TestLoadOldDockerLinks(t *testing.T) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, f := range []struct{ name, content, link string }{
-		{"one/layer.tar", string(layer), ""}, {"two/layer.tar", "", "../one/layer.tar"}, {"loop/layer.tar", "", "layer.tar"},
+		{"one/layer.tar", string(layer), ""},
+		{"two/layer.tar", "", "../one/layer.tar"},
+		{"loop/layer.tar", "", "layer.tar"},
 		{strings.TrimPrefix(digestOf([]byte(config)), "sha256:") + ".json", config, ""},
 		{"manifest.json", fmt.Sprintf(`[{"Config":"%s.json","Layers":["one/layer.tar","two/layer.tar"]}]`, strings.TrimPrefix(digestOf([]byte(config)), "sha256:")), ""},
 	} {

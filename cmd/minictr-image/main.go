@@ -36,7 +36,6 @@ type command struct {
 	out, errors io.Writer
 	flags       *flag.FlagSet
 	args        []string // what is left after the flags
-	run         func(ctx context.Context, c *command) error
 	platform    platformFlag
 	quiet       bool
 	progress    string
