@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -55,7 +56,7 @@ func TestErrors(t *testing.T) {
 			}
 			var out strings.Builder
 			err := run(args, strings.NewReader(containers), &out)
-			f, ok := err.(*formatError)
+			f, ok := errors.AsType[*formatError](err)
 			if !ok {
 				t.Fatalf("no formatError: %v", err)
 			}
