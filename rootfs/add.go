@@ -169,7 +169,7 @@ func (t *Transaction) unpack(ctx context.Context, below []Layer, open func() (io
 	if err != nil {
 		return dir, Layer{}, err
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }() // it was only read
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return dir, Layer{}, bare(err)
 	}

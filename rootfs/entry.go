@@ -224,7 +224,7 @@ func (u *unpacker) hardLink(parent int, base string, e *entry) error {
 		return fmt.Errorf("hard link to %s: %w", printable(e.link), err)
 	}
 	dir, old := splitPath(target)
-	from, err := openInRoot(u.root, dir, openDirectory, 0)
+	from, err := openInRoot(u.root, dir, openDirectory)
 	if err != nil {
 		return fmt.Errorf("hard link to %s: %w", printable(e.link), err)
 	}

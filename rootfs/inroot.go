@@ -30,11 +30,11 @@ const (
 
 // openInRoot opens name inside the root that rootfd holds. It retries EAGAIN
 // and EINTR, and returns the bare errno.
-func openInRoot(rootfd int, name string, flags uint64, mode uint32) (int, error) {
+func openInRoot(rootfd int, name string, flags uint64) (int, error) {
 	if name == "" {
 		name = "."
 	}
-	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Mode: uint64(mode), Resolve: resolveInRoot}
+	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: resolveInRoot}
 	for try := 0; ; try++ {
 		fd, err := unix.Openat2(rootfd, name, &how)
 		if err == nil || (err != unix.EAGAIN && err != unix.EINTR) || try == maxRetries {
@@ -49,7 +49,7 @@ func openInRoot(rootfd int, name string, flags uint64, mode uint32) (int, error)
 // block or act when it is opened: use O_PATH or O_NONBLOCK where the file is
 // not known to be a plain one.
 func Open(rootfd int, name string, flags int) (*os.File, error) {
-	fd, err := openInRoot(rootfd, name, uint64(flags), 0)
+	fd, err := openInRoot(rootfd, name, uint64(flags))
 	if err != nil {
 		return nil, step.Fail("open in root", name, err)
 	}
@@ -60,7 +60,7 @@ func Open(rootfd int, name string, flags int) (*os.File, error) {
 // It opens nothing but a path, so that fifos and devices are left alone.
 func Stat(rootfd int, name string) (unix.Stat_t, error) {
 	var st unix.Stat_t
-	fd, err := openInRoot(rootfd, name, unix.O_PATH, 0)
+	fd, err := openInRoot(rootfd, name, unix.O_PATH)
 	if err == nil {
 		err = unix.Fstat(fd, &st)
 		_ = unix.Close(fd) // a path descriptor has nothing to lose
@@ -71,7 +71,7 @@ func Stat(rootfd int, name string) (unix.Stat_t, error) {
 // ReadFile reads the regular file name inside the root. A file of more than
 // limit bytes is an error (EFBIG), and so is anything that is no regular file.
 func ReadFile(rootfd int, name string, limit int64) ([]byte, error) {
-	fd, err := openInRoot(rootfd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	fd, err := openInRoot(rootfd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		return nil, step.Fail("read in root", name, err)
 	}
@@ -158,7 +158,7 @@ func createFile(parent int, base string) error {
 }
 
 func isMountableFile(rootfd int, name string) (bool, error) {
-	fd, err := openInRoot(rootfd, name, unix.O_PATH, 0)
+	fd, err := openInRoot(rootfd, name, unix.O_PATH)
 	if err != nil {
 		return false, err
 	}
@@ -204,7 +204,7 @@ func makeDirectories(rootfd int, name string, mkdir mkdirFunc) (int, error) {
 const openDirectory = unix.O_PATH | unix.O_DIRECTORY
 
 func makeMissing(rootfd int, name string, mkdir mkdirFunc, links int) (int, error) {
-	fd, err := openInRoot(rootfd, name, openDirectory, 0)
+	fd, err := openInRoot(rootfd, name, openDirectory)
 	if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
 		return fd, err
 	}
@@ -218,7 +218,7 @@ func makeMissing(rootfd int, name string, mkdir mkdirFunc, links int) (int, erro
 	}
 	defer unix.Close(parent)
 	if base == "." || base == ".." { // there once the directory before it is
-		return openInRoot(rootfd, name, openDirectory, 0)
+		return openInRoot(rootfd, name, openDirectory)
 	}
 	if target, err := readlinkat(parent, base); err == nil {
 		return makeMissing(rootfd, follow(dir, target), mkdir, links-1)
@@ -226,7 +226,7 @@ func makeMissing(rootfd int, name string, mkdir mkdirFunc, links int) (int, erro
 	if err := mkdir(parent, base, name); err != nil {
 		return -1, err
 	}
-	return openInRoot(rootfd, name, openDirectory, 0)
+	return openInRoot(rootfd, name, openDirectory)
 }
 
 // splitPath divides a path inside a root into its directory and its last

@@ -217,7 +217,7 @@ func (u *unpacker) forgetDirectory() {
 func (u *unpacker) impliedDirectory(parent int, base, name string) error {
 	e := entry{name: name, mode: 0o755}
 	for _, lower := range u.options.Parents {
-		fd, err := openInRoot(lower, name, openDirectory, 0)
+		fd, err := openInRoot(lower, name, openDirectory)
 		if err != nil {
 			continue
 		}
@@ -304,7 +304,7 @@ func (u *unpacker) removeUnlessMade(parent int, base, name string) error {
 // that is a directory no more is passed over.
 func (u *unpacker) setDirectoryTimes() error {
 	for _, d := range u.times {
-		fd, err := openInRoot(u.root, d.name, openDirectory|unix.O_NOFOLLOW, 0)
+		fd, err := openInRoot(u.root, d.name, openDirectory|unix.O_NOFOLLOW)
 		if err != nil {
 			continue
 		}

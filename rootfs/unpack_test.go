@@ -420,9 +420,7 @@ func FuzzUnpackEntries(f *testing.F) {
 // unpackBesideSecret unpacks into a directory beside a file and fails when that
 // file, or its directory, is not as before.
 func unpackBesideSecret(t *testing.T, layer io.Reader, flatten bool) {
-	outside, err := os.MkdirTemp("", "minictr-fuzz-")
-	check(t, err)
-	defer os.RemoveAll(outside)
+	outside := t.TempDir()
 	root := filepath.Join(outside, "root")
 	check(t, os.Mkdir(root, 0o755))
 	check(t, os.WriteFile(filepath.Join(outside, "secret"), []byte("host"), 0o600))
