@@ -195,9 +195,12 @@ func TestNewerCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, c := range []call{
-			{nr: 60, arch: unix.AUDIT_ARCH_X86_64}, {nr: 9999, arch: unix.AUDIT_ARCH_X86_64},
-			{nr: 21, arch: unix.AUDIT_ARCH_I386}, {nr: x32Bit | 521, arch: unix.AUDIT_ARCH_X86_64},
-			{nr: 0xffffffff, arch: unix.AUDIT_ARCH_X86_64}, {nr: 0xffffffff, arch: unix.AUDIT_ARCH_I386},
+			{nr: 60, arch: unix.AUDIT_ARCH_X86_64},
+			{nr: 9999, arch: unix.AUDIT_ARCH_X86_64},
+			{nr: 21, arch: unix.AUDIT_ARCH_I386},
+			{nr: x32Bit | 521, arch: unix.AUDIT_ARCH_X86_64},
+			{nr: 0xffffffff, arch: unix.AUDIT_ARCH_X86_64},
+			{nr: 0xffffffff, arch: unix.AUDIT_ARCH_I386},
 		} {
 			if got, _ := simulate(filter, c); got != tt.want {
 				t.Errorf("default %s: %+v gives %v, want %v", tt.action, c, got, tt.want)

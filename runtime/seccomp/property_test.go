@@ -262,9 +262,12 @@ func TestOperatorsAtTheirBorders(t *testing.T) {
 
 // Docker's profile, for the default capabilities, for none, and for all.
 func TestDefaultFilterAgreesWithProfile(t *testing.T) {
-	args := [][6]uint64{
-		{}, {8}, {37}, {38}, {39}, {40}, {41}, {0x20008}, {0xffffffff}, {0x7e020000}, {0x10000000}, {0x02000000}, {0x11},
-		{1 << 32}, {1<<32 | 8}, {1<<32 | 38}, {^uint64(0)},
+	var args [][6]uint64
+	for _, first := range []uint64{
+		0, 8, 37, 38, 39, 40, 41, 0x20008, 0xffffffff, 0x7e020000, 0x10000000, 0x02000000, 0x11,
+		1 << 32, 1<<32 | 8, 1<<32 | 38, ^uint64(0),
+	} {
+		args = append(args, [6]uint64{first})
 	}
 	for _, caps := range []capability.Set{capability.Default, 0, capability.Named, capability.Default | 1<<unix.CAP_SYS_ADMIN} {
 		filter, _, err := Default(caps)

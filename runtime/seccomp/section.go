@@ -110,14 +110,14 @@ func (p *policy) newer(spans spanList, a *arch) []span {
 		return spans
 	}
 	if a.zeroUnknown {
-		spans.overlay(a.base, a.base, noSuchCall)
+		spans.deny(a.base, a.base)
 	}
 	if highestPrivate == 0 {
-		spans.overlay(highest+1, math.MaxUint32, noSuchCall)
+		spans.deny(highest+1, math.MaxUint32)
 		return spans
 	}
-	spans.overlay(highest+1, a.private-1, noSuchCall)
-	spans.overlay(highestPrivate+1, math.MaxUint32, noSuchCall)
+	spans.deny(highest+1, a.private-1)
+	spans.deny(highestPrivate+1, math.MaxUint32)
 	return spans
 }
 
@@ -159,8 +159,8 @@ func (s span) alike(other span) bool {
 	return s.verdict == other.verdict && len(s.rules) == 0 && len(other.rules) == 0
 }
 
-// overlay gives the numbers first to last one verdict.
-func (l *spanList) overlay(first, last uint32, v verdict) {
+// deny gives the numbers first to last the verdict noSuchCall.
+func (l *spanList) deny(first, last uint32) {
 	old := *l
 	var next spanList
 	put := func(s span) {
@@ -179,7 +179,7 @@ func (l *spanList) overlay(first, last uint32, v verdict) {
 			put(s)
 		}
 		if s.first <= first && first <= end {
-			put(span{first: first, verdict: v})
+			put(span{first: first, verdict: noSuchCall})
 		}
 		if end > last {
 			s.first = max(s.first, last+1)
