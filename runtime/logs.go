@@ -27,7 +27,8 @@ type LogOptions struct {
 // AllLines is the Tail of a whole log.
 const AllLines = -1
 
-// NoLogError is a container whose output went to who ran it.
+// NoLogError is a container whose output went to who ran it: it was not
+// detached, and has not been started again since.
 type NoLogError struct{ Name string }
 
 func (e *NoLogError) Error() string {
@@ -42,16 +43,16 @@ const followInterval = 100 * time.Millisecond
 // leaves them, are passed over and reported when all others have been read.
 func (r *Runtime) Logs(c *Container, o LogOptions, emit func(logfile.Entry) error) error {
 	file, err := os.Open(r.lasting(c.Config.ID, logfile.Name))
-	if errors.Is(err, fs.ErrNotExist) && c.Config.Detach {
-		return nil // it has never run
-	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return &NoLogError{c.Config.Name}
+		return nil // it has never run
 	}
 	if err != nil {
 		return step.Fail("read the log of", c.Config.Name, bareCause(err))
 	}
 	defer file.Close()
+	if info, err := file.Stat(); err == nil && info.Size() == 0 && !c.Config.Detach {
+		return &NoLogError{c.Config.Name}
+	}
 	l := logReader{file: bufio.NewReaderSize(file, 64<<10), options: o, emit: emit}
 	if o.Tail >= 0 {
 		if err := seekTail(file, o.Tail); err != nil {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -158,15 +159,20 @@ func TestLogsOfACorruptFile(t *testing.T) {
 }
 
 func TestLogsThatAreNot(t *testing.T) {
-	r := &Runtime{Root: t.TempDir(), Runroot: t.TempDir()}
-	c := &Container{Config: &Config{ID: strings.Repeat("b", 64), Name: "web"}, Status: Exited}
-	err := r.Logs(c, LogOptions{Tail: AllLines}, nil)
-	if _, ok := err.(*NoLogError); !ok {
-		t.Errorf("no NoLogError: %v", err)
-	}
-	c.Config.Detach = true // made, never run
+	r, c := logged(t, "")
 	if err := r.Logs(c, LogOptions{Tail: AllLines}, nil); err != nil {
-		t.Error(err)
+		t.Errorf("detached, has printed nothing: %v", err)
+	}
+	c.Config.Detach = false
+	err := r.Logs(c, LogOptions{Tail: AllLines}, nil)
+	if _, ok := errors.AsType[*NoLogError](err); !ok {
+		t.Errorf("not detached: no NoLogError: %v", err)
+	}
+	if err := os.Remove(r.lasting(c.Config.ID, logfile.Name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Logs(c, LogOptions{Tail: AllLines}, nil); err != nil {
+		t.Errorf("never run: %v", err)
 	}
 }
 

@@ -21,6 +21,9 @@ func execCommand(a *app) *cobra.Command {
 			command.Args = args[1:]
 			command.Env = expandEnv(command.Env)
 			streams := runtime.Standard{Stdin: a.in, Stdout: a.out, Stderr: a.err}
+			if command.Detach {
+				streams = runtime.Standard{} // who reads our output must not wait for it
+			}
 			p, err := a.runtime().Exec(c, command, streams, a.watch(explain))
 			if err != nil || command.Detach {
 				return err

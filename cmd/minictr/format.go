@@ -36,7 +36,8 @@ func (a *app) list(l listing, rows []any, row any) error {
 		if isTable {
 			heads = headsOf(row)
 		}
-		return a.template(template, rows, heads)
+		// Docker lets \t and \n be written in a shell's single quotes here.
+		return a.template(strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(template), rows, heads)
 	case l.quiet != "":
 		for _, r := range rows {
 			fmt.Fprintln(a.out, reflect.ValueOf(r).FieldByName(l.quiet))
@@ -95,7 +96,7 @@ func (a *app) template(text string, values []any, heads map[string]string) error
 			return err
 		}
 	}
-	args := []string{strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(text)}
+	args := []string{text}
 	if heads != nil {
 		b, err := json.Marshal(heads)
 		if err != nil {

@@ -51,7 +51,10 @@ func importCommand(a *app) *cobra.Command {
 func (a *app) handOn(name string) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		handed := []string{name}
-		c.LocalNonPersistentFlags().Visit(func(f *pflag.Flag) {
+		c.Flags().Visit(func(f *pflag.Flag) {
+			if c.InheritedFlags().Lookup(f.Name) != nil {
+				return // minictr's own
+			}
 			values := []string{f.Value.String()}
 			if list, ok := f.Value.(pflag.SliceValue); ok {
 				values = list.GetSlice()
