@@ -56,7 +56,7 @@ func withTable(file string, f func(*leaseTable) error) error {
 // readTable calls f with the table, to be read only. A missing one is empty.
 func readTable(file string, f func(*leaseTable) error) error {
 	err := openTable(file, unix.O_RDONLY, f)
-	if e, ok := errors.AsType[*os.PathError](err); ok && e.Err == unix.ENOENT && e.Path == file {
+	if e, ok := errors.AsType[*os.PathError](err); ok && errors.Is(e.Err, unix.ENOENT) && e.Path == file {
 		return f(&leaseTable{})
 	}
 	return err
