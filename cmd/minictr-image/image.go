@@ -133,7 +133,7 @@ func readBlob(ctx context.Context, src source, blob v1.Descriptor, limit int64) 
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // it was only read
 	v := newVerifier(blob)
 	data, err := io.ReadAll(io.TeeReader(io.LimitReader(r, limit+1), v))
 	return data, v.verdict(err)
