@@ -60,12 +60,12 @@ type hostConfigView struct {
 	LogConfig         struct{ Type string }
 	CapAdd            []string // beyond Docker's usual ones
 	CapDrop           []string // of the usual ones
-	Dns               []string //nolint:revive,staticcheck // Docker's spelling, here and below
-	DnsOptions        []string //nolint:revive,staticcheck
-	DnsSearch         []string //nolint:revive,staticcheck
+	Dns               []string // Docker's spelling, here and below
+	DnsOptions        []string
+	DnsSearch         []string
 	ExtraHosts        []string
 	GroupAdd          []string
-	IpcMode           string //nolint:revive,staticcheck
+	IpcMode           string
 	CgroupnsMode      string
 	OomScoreAdj       int
 	PidMode           string
@@ -78,10 +78,10 @@ type hostConfigView struct {
 	ShmSize           int64 // bytes
 	Sysctls           map[string]string
 	Init              bool
-	CpuShares         uint64 //nolint:revive,staticcheck
+	CpuShares         uint64
 	NanoCpus          int64
-	CpuPeriod         uint64 //nolint:revive,staticcheck
-	CpuQuota          int64  //nolint:revive,staticcheck
+	CpuPeriod         uint64
+	CpuQuota          int64
 	CpusetCpus        string
 	CpusetMems        string
 	Memory            int64 // bytes
