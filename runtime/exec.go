@@ -133,7 +133,7 @@ func (l *launch) execUser(root int) error {
 	}
 	l.plan.user = identity{uid: u.UID, gid: u.GID, groups: u.Groups}
 	p := l.plan.spec.Process
-	p.Env = withDefault(p.Env, "HOME="+u.Home)
+	p.Env = l.config.usualEnv(p.Env, u.Home)
 	if !path.IsAbs(p.Cwd) {
 		return step.Fail("go to the working directory", p.Cwd, errors.New("not an absolute path"))
 	}

@@ -27,9 +27,7 @@ func (l *launch) prepareUser() error {
 	}
 	l.plan.user = identity{uid: u.UID, gid: u.GID, groups: u.Groups}
 	p := l.plan.spec.Process
-	if _, ok := lookupEnv(p.Env, "HOME"); !ok {
-		p.Env = append(p.Env, "HOME="+u.Home)
-	}
+	p.Env = l.config.usualEnv(p.Env, u.Home)
 	if !path.IsAbs(p.Cwd) {
 		return step.Fail("go to the working directory", p.Cwd, errors.New("not an absolute path"))
 	}
@@ -42,6 +40,14 @@ func (l *launch) prepareUser() error {
 	}
 	l.plan.candidates = candidates(p.Args[0], p.Env, p.Cwd)
 	return nil
+}
+
+// usualEnv adds what every process of the container has, where it is not set.
+func (c *Config) usualEnv(env []string, home string) []string {
+	if c.Hostname != "" {
+		env = withDefault(env, "HOSTNAME="+c.Hostname)
+	}
+	return withDefault(env, "HOME="+home)
 }
 
 // DefaultPath is what the command is looked for in when the container has no

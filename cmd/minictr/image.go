@@ -94,9 +94,6 @@ func (f *runFlags) command(cmd *cobra.Command, image rootfs.Config, args []strin
 	if !hasVariable(f.Env, "PATH") {
 		f.Env = append(f.Env, "PATH="+runtime.DefaultPath)
 	}
-	if f.Hostname != "" {
-		f.Env = append(f.Env, "HOSTNAME="+f.Hostname)
-	}
 	if f.Terminal {
 		f.Env = append(f.Env, "TERM=xterm")
 	}
