@@ -73,8 +73,11 @@ func capabilitySets(names []string) *specs.LinuxCapabilities {
 
 func (c *Config) namespaces() []specs.LinuxNamespace {
 	n := []specs.LinuxNamespace{
-		{Type: specs.MountNamespace}, {Type: specs.UTSNamespace}, {Type: specs.IPCNamespace},
-		{Type: specs.PIDNamespace}, {Type: specs.CgroupNamespace},
+		{Type: specs.MountNamespace},
+		{Type: specs.UTSNamespace},
+		{Type: specs.IPCNamespace},
+		{Type: specs.PIDNamespace},
+		{Type: specs.CgroupNamespace},
 	}
 	if len(c.UIDMappings) > 0 {
 		n = append(n, specs.LinuxNamespace{Type: specs.UserNamespace})

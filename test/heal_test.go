@@ -37,8 +37,10 @@ func newHost(t *testing.T) *host {
 	kernel.RequireCommand(t, "ip", "busybox")
 	kernel.InNetns(t)
 	dir := t.TempDir()
-	h := &host{t: t, minictr: filepath.Join(kernel.Programs(t), "minictr"), root: dir + "/root", runroot: dir + "/run", rootfs: dir + "/rootfs",
-		mark: fmt.Sprintf("8%d%06d", os.Getpid(), time.Now().UnixNano()%1e6)}
+	h := &host{
+		t: t, minictr: filepath.Join(kernel.Programs(t), "minictr"), root: dir + "/root", runroot: dir + "/run", rootfs: dir + "/rootfs",
+		mark: fmt.Sprintf("8%d%06d", os.Getpid(), time.Now().UnixNano()%1e6),
+	}
 	h.makeRootfs()
 	t.Cleanup(h.assertNothing)
 	return h
