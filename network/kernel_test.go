@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/minictr/minictr/runtime/step"
@@ -443,6 +444,7 @@ func TestManyAtOnce(t *testing.T) {
 	defer host.Close()
 	const count = 50
 	runroot := t.TempDir()
+	nl.NativeEndian() // fills in a variable of the library that all goroutines read
 	configs, errs := make([]*Config, count), make(chan error, count)
 	for i := range count {
 		ns := freshNetns(t, "")

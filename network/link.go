@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -124,9 +125,25 @@ type AddVeth struct {
 	at *place
 }
 
-// Apply makes both ends with one request.
+// dyingTime is how long a pair of the same name is waited for.
+const dyingTime = time.Second
+
+// Apply makes both ends with one request. The name is the container's own, so a
+// pair that has it is the one of the container's last run: the kernel takes it
+// down in the background, with its namespace, and may not be done.
 func (s *AddVeth) Apply() error {
-	err := s.at.do(Netns{}, func(c *conn) error {
+	deadline := time.Now().Add(dyingTime)
+	for {
+		err := s.add()
+		if !errors.Is(err, unix.EEXIST) || time.Now().After(deadline) {
+			return explain("add veth", s.Host, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (s *AddVeth) add() error {
+	return s.at.do(Netns{}, func(c *conn) error {
 		bridge, err := c.index(s.Bridge)
 		if err != nil {
 			return fmt.Errorf("bridge %s: %w", s.Bridge, err)
@@ -146,7 +163,6 @@ func (s *AddVeth) Apply() error {
 			nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(s.MTU))),
 			nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge))), info), nil)
 	})
-	return explain("add veth", s.Host, err)
 }
 
 // info is IFLA_LINKINFO: the kind, and in VETH_INFO_PEER a whole second link

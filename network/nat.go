@@ -154,9 +154,11 @@ func newTable() ruleset {
 	t := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: tableName}
 	return ruleset{
 		table: t,
-		// The byte order is for nft(8) only, which needs it to print the names.
-		bridges: &nftables.Set{Table: t, Name: bridgesSet, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian},
-		subnets: &nftables.Set{Table: t, Name: subnetsSet, KeyType: nftables.TypeIPAddr, Interval: true},
+		// Numbers of their own within the transaction: the library would count them
+		// in a variable that all its users share. The byte order is for nft(8) only,
+		// which needs it to print the names.
+		bridges: &nftables.Set{Table: t, ID: 1, Name: bridgesSet, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian},
+		subnets: &nftables.Set{Table: t, ID: 2, Name: subnetsSet, KeyType: nftables.TypeIPAddr, Interval: true},
 		chain: &nftables.Chain{
 			Table: t, Name: postrouting, Type: nftables.ChainTypeNAT,
 			Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,

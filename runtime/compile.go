@@ -346,7 +346,7 @@ func (c *compiler) execute() {
 	}
 	c.Add(
 		program.UnblockSignals(),
-		program.ExecveFd(program.Number(c.stub), program.StubArgv(reportDescriptor, wait, c.candidates, args), c.spec.Process.Env),
+		program.ExecveStub(program.Number(c.stub), program.StubArgv(reportDescriptor, wait, c.candidates, args), c.spec.Process.Env),
 	)
 }
 

@@ -37,6 +37,9 @@ func (r *Runtime) Exec(c *Container, command Command, io Standard, w Watch) (*Pr
 	}
 	l := &launch{Runtime: r, config: execConfig(c.Config, command), watch: w}
 	defer l.close()
+	if !command.Detach {
+		l.signals = listen()
+	}
 	if pidfd, err = l.own(pidfd); err != nil {
 		return nil, err
 	}
@@ -212,6 +215,9 @@ func openContainerPtmx(root int) (int, error) {
 
 // startExec runs the program and learns the pid of the process.
 func (l *launch) startExec(p *program.Program, command Command) (*Process, error) {
+	if l.signals != nil {
+		<-l.signals.ready // from now on there is somebody to forward them to
+	}
 	child, err := program.Start(p, program.Options{Observe: l.watch.Operation})
 	if err != nil {
 		return nil, step.Fail("clone", l.config.Name, err)
@@ -235,7 +241,7 @@ func (l *launch) startExec(p *program.Program, command Command) (*Process, error
 		return nil, nil
 	}
 	pidfd, err := unix.FcntlInt(uintptr(l.pidfd), unix.F_DUPFD_CLOEXEC, firstPrivate)
-	return &Process{Pid: l.pid, pidfd: pidfd, master: l.master, ended: func(int) error { return nil }}, err
+	return &Process{Pid: l.pid, pidfd: pidfd, master: l.master, signals: l.signals, ended: func(int) error { return nil }}, err
 }
 
 // abandon ends a process that could not be started in full.

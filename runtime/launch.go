@@ -46,9 +46,10 @@ type launch struct {
 	cgroups *cgroups.Host
 	group   *cgroups.Group
 	release pipes
-	master  *os.File // of the terminal
-	logged  bool     // its output goes into the log, beside the caller's streams
-	outputs []output // what Process.Wait copies
+	master  *os.File  // of the terminal
+	logged  bool      // its output goes into the log, beside the caller's streams
+	outputs []output  // what Process.Wait copies
+	signals *listener // not for a detached container
 	pid     int
 	pidfd   int
 	state   *State
@@ -126,6 +127,7 @@ func (l *launch) undo() error {
 		waitChild(l.pid)
 	}
 	l.settleNetwork()
+	l.signals.stop()
 	l.close()
 	err := errors.Join(l.releaseLease(), step.Undo(l.done))
 	l.lock.release()
@@ -140,6 +142,9 @@ func (l *launch) run(io Standard) (err error) {
 			err = errors.Join(err, l.undo())
 		}
 	}()
+	if !l.config.Detach {
+		l.signals = listen()
+	}
 	for _, stage := range []func() error{
 		l.networkBegin, // beside the next ones
 		l.prepareDevices,
@@ -189,6 +194,9 @@ func (l *launch) start() error {
 	}
 	if err := errors.Join(l.mapIDs(), l.keep(), l.connect()); err != nil {
 		return l.firstCause(child, err)
+	}
+	if l.signals != nil {
+		<-l.signals.ready // from now on there is somebody to forward them to
 	}
 	if err := l.let(l.release.start); err != nil {
 		return l.firstCause(child, err)
@@ -267,7 +275,7 @@ func (l *launch) explain(err error) error {
 	if !errors.As(err, &report) {
 		return err
 	}
-	if report.Op.Name == "execveat" && report.Errno != 0 {
+	if report.Op.Stub && report.Errno != 0 {
 		return &CommandError{Command: l.config.Args[0], Errno: report.Errno}
 	}
 	return err

@@ -50,13 +50,29 @@ func (l *launch) makeNetwork() error {
 	if err != nil {
 		return nil // it has been told
 	}
-	if err := l.apply(network.Shared(l.network)...); err != nil {
+	shared := network.Shared(l.network)
+	if err := l.apply(shared...); err != nil {
 		return err
 	}
+	l.tellForwarding(shared)
 	if l.lateNetwork() {
 		return nil
 	}
 	return l.applyOnly(network.Endpoint(l.network))
+}
+
+// tellForwarding says so when ip_forward was off: it changes what the host does
+// for others too.
+func (l *launch) tellForwarding(steps []step.Step) {
+	for _, s := range steps {
+		sysctl, ok := s.(*network.SetSysctl)
+		if !ok || sysctl.Key != "net/ipv4/ip_forward" || l.watch.Warn == nil {
+			continue
+		}
+		if was, changed := sysctl.Changed(); changed {
+			l.watch.Warn("net.ipv4.ip_forward was " + was + " and is 1 now: the host passes packets on between its links")
+		}
+	}
 }
 
 // resolveNetwork makes the namespace and takes the lease.

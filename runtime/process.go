@@ -25,6 +25,7 @@ type Process struct {
 	// that has a name.
 	outputs []output
 	log     string
+	signals *listener
 	ended   func(code int) error
 }
 
@@ -35,7 +36,7 @@ func (l *launch) process() *Process {
 	l.close()
 	r, id, lock := l.Runtime, l.config.ID, l.lock
 	e := ending{id: id, config: l.config, state: l.state, group: l.group}
-	p := &Process{Pid: l.pid, pidfd: pidfd, master: l.master, outputs: l.outputs, ended: func(code int) error {
+	p := &Process{Pid: l.pid, pidfd: pidfd, master: l.master, outputs: l.outputs, signals: l.signals, ended: func(code int) error {
 		defer lock.release()
 		e.result = Result{ExitCode: code, Finished: time.Now()}
 		return r.giveBack(e)
@@ -121,14 +122,40 @@ func (p *Process) reap() (int, error) {
 // its own, one after the other.
 var forwarded = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH}
 
-// forwardSignals sends the signals that reach this process to the container.
+// A listener holds the signals that reach this process until there is a process
+// to forward them to.
+type listener struct {
+	signals chan os.Signal
+	ready   chan struct{} // closed when no signal is lost any more
+}
+
+// listen starts to listen, beside what the caller does next.
+func listen() *listener {
+	l := &listener{signals: make(chan os.Signal, 64), ready: make(chan struct{})}
+	go func() {
+		signal.Notify(l.signals, forwarded...)
+		close(l.ready)
+	}()
+	return l
+}
+
+// stop gives the signals their usual effect again.
+func (l *listener) stop() {
+	if l == nil {
+		return
+	}
+	<-l.ready
+	signal.Stop(l.signals)
+	close(l.signals)
+}
+
+// forwardSignals sends the signals that have reached this process, and those that
+// do, to the container.
 func (p *Process) forwardSignals() (stop func()) {
-	signals := make(chan os.Signal, 64)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		signal.Notify(signals, forwarded...)
-		for s := range signals {
+		for s := range p.signals.signals {
 			if s == unix.SIGWINCH && p.master != nil {
 				p.resize()
 				continue
@@ -137,8 +164,7 @@ func (p *Process) forwardSignals() (stop func()) {
 		}
 	}()
 	return func() {
-		signal.Stop(signals)
-		close(signals)
+		p.signals.stop()
 		<-done
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/minictr/minictr/runtime/logfile"
 	"github.com/minictr/minictr/runtime/step"
 	"golang.org/x/sys/unix"
 )
@@ -134,6 +135,14 @@ func (l *launch) prepareMonitor() error {
 	fd, err := unix.Open(binary, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return step.Fail("open the monitor", binary, err)
+	}
+	// The log is there from the start, for who follows it at once.
+	log, err := os.OpenFile(l.lasting(l.config.ID, logfile.Name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := log.Close(); err != nil {
+		return err
 	}
 	m := &monitor{argv: monitorArgv(l.Runtime, minictr, l.config)}
 	if m.binary, err = l.own(fd); err != nil {

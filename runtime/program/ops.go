@@ -306,5 +306,12 @@ func ExecveFd(fd Arg, argv, envp []string) Op {
 	return op("execveat", unix.SYS_EXECVEAT, fd, Text(""), Vector(argv), Vector(envp), Flags{unix.AT_EMPTY_PATH, atFlags})
 }
 
+// ExecveStub is execveat(2) of the launch stub, see OpenStub and StubArgv.
+func ExecveStub(stub Arg, argv, envp []string) Op {
+	o := ExecveFd(stub, argv, envp)
+	o.Stub = true
+	return o
+}
+
 // ExitGroup is exit_group(2).
 func ExitGroup(status uint8) Op { return op("exit_group", unix.SYS_EXIT_GROUP, Number(status)) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -113,8 +114,8 @@ func (p *Process) Receive() (uint64, error) {
 		return v, nil
 	}
 	index := int(v >> 32 & 0x7fffffff)
-	if index == stubFailed { // the stub's own execve
-		index = len(p.program.Ops) - 1
+	if index == stubFailed {
+		index = max(0, slices.IndexFunc(p.program.Ops, func(o Op) bool { return o.Stub }))
 	}
 	return 0, &Error{Index: index, Op: p.program.Ops[index], Words: p.program.Words(index), Errno: syscall.Errno(uint32(v))}
 }

@@ -32,6 +32,10 @@ type Op struct {
 	// the next operation.
 	Parent int
 
+	// Stub marks the execveat of the launch stub: what the stub reports is this
+	// operation's.
+	Stub bool
+
 	// Words says in plain words what this operation and those after it, up to
 	// the next with Words, are for. Command is what an administrator would type
 	// for the same effect, where there is such a command.

@@ -143,7 +143,7 @@ func throughStub(t *testing.T, candidates, argv []string) (unix.WaitStatus, erro
 		program.DupAbove(program.Number(stub), 32).Into(high),
 		program.Dup3(program.ReportPipe{}, 3, 0),
 		program.UnblockSignals(),
-		program.ExecveFd(high, program.StubArgv(3, 0, candidates, argv), []string{"A=b"}),
+		program.ExecveStub(high, program.StubArgv(3, 0, candidates, argv), []string{"A=b"}),
 	)
 	return run(t, &p, program.Options{})
 }
@@ -215,7 +215,7 @@ func TestStubWaits(t *testing.T) {
 			program.Dup3(program.ReportPipe{}, 3, 0),
 			program.Dup3(program.Slot(2), 4, 0),
 			program.UnblockSignals(),
-			program.ExecveFd(program.Slot(1), program.StubArgv(3, 4, []string{"/bin/sh"}, []string{"sh", "-c", "test -e /proc/self/fd/4 || exit 9"}), nil),
+			program.ExecveStub(program.Slot(1), program.StubArgv(3, 4, []string{"/bin/sh"}, []string{"sh", "-c", "test -e /proc/self/fd/4 || exit 9"}), nil),
 		)
 		proc, err := program.Start(&p, program.Options{})
 		if err != nil {
@@ -266,7 +266,7 @@ func BenchmarkLaunchByStub(b *testing.B) {
 		}
 		var p program.Program
 		p.Add(program.Dup3(program.ReportPipe{}, 3, 0), program.UnblockSignals(),
-			program.ExecveFd(program.Number(stub), program.StubArgv(3, 0, []string{"/bin/true"}, []string{"true"}), nil))
+			program.ExecveStub(program.Number(stub), program.StubArgv(3, 0, []string{"/bin/true"}, []string{"true"}), nil))
 		proc, err := program.Start(&p, program.Options{Flags: unix.CLONE_NEWPID})
 		if err != nil {
 			b.Fatal(err)
