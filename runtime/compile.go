@@ -20,6 +20,7 @@ type compiler struct {
 	mounts []program.Slot // spec.Mounts[i] -> its mount
 	procfs program.Slot   // the container's procfs, or 0
 	dev    program.Slot   // the tmpfs at /dev, or 0
+	devpts program.Slot   // the devpts at /dev/pts, or 0
 	fork   int            // index of the monitor's clone3, or -1
 }
 
@@ -139,6 +140,10 @@ func (c *compiler) joinNamespaces() {
 func (c *compiler) newSession() {
 	c.Task("leave the terminal's session", "setsid")
 	c.Add(program.Setsid())
+	// Nor may it hold the caller's session keyring, keyrings(7). Not every kernel
+	// has keys, and a user may have used up theirs.
+	c.Task("take a session keyring of its own", "keyctl session")
+	c.Add(program.JoinSessionKeyring().Except(unix.ENOSYS, unix.EDQUOT))
 }
 
 // privateMounts stops mounts from leaking to the host, mount_namespaces(7).

@@ -40,7 +40,22 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 		c.procfs = c.mounts[i]
 	case "/dev":
 		c.dev = c.mounts[i]
+	case "/dev/pts":
+		c.devpts = c.mounts[i]
+	default:
+		c.forget(i)
 	}
+}
+
+// forget gives the slot of a mount back that nothing needs any more: no later
+// mount point has to be made on it.
+func (c *compiler) forget(i int) {
+	for j := i + 1; j < len(c.spec.Mounts); j++ {
+		if below, _ := c.cover(j, c.spec.Mounts[j].Destination); below == i {
+			return
+		}
+	}
+	c.Close(c.mounts[i])
 }
 
 // makeMount makes a new file system and leaves its detached mount in the slot.
@@ -138,21 +153,23 @@ func (c *compiler) populateDev() {
 // bindConsole puts the container's terminal at /dev/console, OCI runtime-spec,
 // config-linux.md, "Default Devices".
 func (c *compiler) bindConsole() {
-	if c.console == 0 {
+	if c.console == 0 || c.devpts == 0 {
 		return
 	}
 	c.Task("put the terminal at /dev/console", "mount --bind /dev/pts/"+c.consoleName+" /dev/console")
 	tree := c.Slot()
 	c.Add(
 		program.Mknodat(c.dev, "console", unix.S_IFREG|0o600, 0, 0).Except(unix.EEXIST),
-		program.OpenTree(program.Number(c.root), "dev/pts/"+c.consoleName, 0).Into(tree),
+		program.OpenTree(c.devpts, c.consoleName, unix.AT_SYMLINK_NOFOLLOW).Into(tree),
 	)
 	c.moveOnto(tree, "/dev/console")
+	c.Close(tree)
 }
 
 // maskPaths hides files behind /dev/null and directories behind an empty
 // read-only tmpfs, OCI runtime-spec, config-linux.md, "Masked Paths".
 func (c *compiler) maskPaths() {
+	var null program.Slot
 	first := "" // the first directory that was hidden; the others are clones of it
 	for _, path := range c.spec.Linux.MaskedPaths {
 		directory, exists := c.masks[path]
@@ -163,14 +180,18 @@ func (c *compiler) maskPaths() {
 		switch {
 		case !directory:
 			c.Task("hide "+path, "mount --bind /dev/null "+path)
-			c.Add(program.OpenTree(c.dev, "null", 0).Into(tree))
+			if null == 0 { // the host's: what lies at /dev may be the user's
+				null = c.Slot()
+				c.Add(program.Openat2(program.CurrentDirectory(), "/dev/null", unix.O_PATH, 0, 0).Into(null))
+			}
+			c.Add(program.OpenTree(null, "", unix.AT_EMPTY_PATH).Into(tree))
 		case first == "":
 			c.Task("hide "+path, "mount -t tmpfs -o ro tmpfs "+path)
 			c.makeMount("tmpfs", "tmpfs", mountOptions{set: unix.MOUNT_ATTR_RDONLY, data: []string{"size=0k", "nr_inodes=2"}}, tree)
 			first = strings.TrimPrefix(path, "/")
 		default:
 			c.Task("hide "+path, "mount --bind /"+first+" "+path)
-			c.Add(program.OpenTree(program.Number(c.root), first, 0).Into(tree))
+			c.cloneOf("/"+first, tree, 0)
 		}
 		c.moveOnto(tree, path)
 		c.Close(tree)
@@ -188,13 +209,24 @@ func (c *compiler) protectPaths() {
 	for _, path := range c.readonly {
 		c.Task("make "+path+" read-only", "mount --bind -o ro "+path+" "+path)
 		tree := c.Slot()
-		c.Add(
-			program.OpenTree(program.Number(c.root), strings.TrimPrefix(path, "/"), unix.AT_RECURSIVE).Into(tree),
-			program.MountSetattr(tree, unix.MOUNT_ATTR_RDONLY, 0, 0, true),
-		)
+		c.cloneOf(path, tree, unix.AT_RECURSIVE)
+		c.Add(program.MountSetattr(tree, unix.MOUNT_ATTR_RDONLY, 0, 0, true))
 		c.moveOnto(tree, path)
 		c.Close(tree)
 	}
+}
+
+// cloneOf makes a bind mount of a path of the container. The path is resolved by
+// openat2, inside the root: open_tree(2) itself would follow an absolute link of
+// the image to the host.
+func (c *compiler) cloneOf(path string, into program.Slot, flags uint64) {
+	fd := c.Slot()
+	c.Add(
+		program.Openat2(program.Number(c.root), path, unix.O_PATH, 0, program.InRoot).Into(fd),
+		program.OpenTree(fd, "", flags|unix.AT_EMPTY_PATH).Into(into),
+		program.Close(fd),
+	)
+	c.Free(fd)
 }
 
 // mountCgroup mounts the cgroup file systems, after the process is in its group

@@ -183,6 +183,12 @@ func DupAbove(fd Arg, least uint) Op {
 	return op("fcntl", unix.SYS_FCNTL, fd, Constant{unix.F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC"}, Number(least))
 }
 
+// JoinSessionKeyring is keyctl(2) with KEYCTL_JOIN_SESSION_KEYRING: a new,
+// anonymous session keyring.
+func JoinSessionKeyring() Op {
+	return op("keyctl", unix.SYS_KEYCTL, Constant{unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"}, Null{})
+}
+
 // PidfdOpen is pidfd_open(2), Linux 5.3.
 func PidfdOpen(pid Arg) Op { return op("pidfd_open", unix.SYS_PIDFD_OPEN, pid, Number(0)) }
 

@@ -117,6 +117,9 @@ func (p *Process) Receive() (uint64, error) {
 	if index == stubFailed {
 		index = max(0, slices.IndexFunc(p.program.Ops, func(o Op) bool { return o.Stub }))
 	}
+	if index >= len(p.program.Ops) { // somebody else has written into the pipe
+		return 0, fmt.Errorf("receive from the child: no operation %d", index)
+	}
 	return 0, &Error{Index: index, Op: p.program.Ops[index], Words: p.program.Words(index), Errno: syscall.Errno(uint32(v))}
 }
 
@@ -141,6 +144,9 @@ func (p *Process) observe(fd int, last time.Duration, tell func(Event)) {
 		}
 		w, at := binary.NativeEndian.Uint64(b[:]), time.Duration(binary.NativeEndian.Uint64(b[8:]))
 		i := int(w >> 32)
+		if i >= len(p.program.Ops) {
+			return
+		}
 		tell(Event{Index: i, Op: p.program.Ops[i], Errno: syscall.Errno(uint32(w)), Took: at - last})
 		last = at
 	}
