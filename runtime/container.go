@@ -116,20 +116,41 @@ func (r *Runtime) takeName(name, id string) error {
 		if !errors.Is(err, fs.ErrExist) {
 			return step.Fail("take the name", name, err)
 		}
-		owner, err := os.Readlink(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return step.Fail("read the name", name, err)
-		}
-		if _, err := os.Stat(r.lasting(owner)); err == nil {
-			return &NameInUseError{Name: name, ID: owner}
-		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return step.Fail("free the name", name, err)
+		if err := r.freeStale(name); err != nil {
+			return err
 		}
 	}
+}
+
+// freeStale gives back the name of a container that is gone, or returns a
+// *NameInUseError. To look and to remove is one under the lock of the directory:
+// of two that find the same stale name, the second would remove the link that the
+// first has made since.
+func (r *Runtime) freeStale(name string) error {
+	path := filepath.Join(r.Root, "names", name)
+	lock, err := openLock(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer lock.release()
+	if err := lock.take(unix.LOCK_EX); err != nil {
+		return step.Fail("lock", filepath.Dir(path), err)
+	}
+	owner, err := os.Readlink(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return step.Fail("read the name", name, err)
+	}
+	_, err = os.Stat(r.lasting(owner))
+	if err == nil {
+		return &NameInUseError{Name: name, ID: owner}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return step.Fail("free the name", name, ignoreMissing(os.Remove(path)))
 }
 
 // freeName gives a name back when it is the container's.
@@ -215,11 +236,14 @@ func (r *Runtime) Container(name string) (*Container, error) {
 
 // load reads a container and asks the kernel whether it runs.
 func (r *Runtime) load(id string) (*Container, error) {
-	c := &Container{Config: new(Config), Status: Created}
-	if err := read(r.lasting(id, "config.json"), c.Config); err != nil {
+	c := &Container{Status: Created}
+	var err error
+	if c.Config, err = r.config(id); err != nil {
 		return nil, err
 	}
-	var err error
+	if c.Config == nil {
+		return nil, step.Fail("read", r.lasting(id, "config.json"), fs.ErrNotExist)
+	}
 	if c.Config.Resources, err = cgroups.Resources(c.Config.Limits, nil); err != nil {
 		return nil, err
 	}

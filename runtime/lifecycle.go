@@ -75,15 +75,17 @@ func (r *Runtime) Start(name string, w Watch) error {
 	if err != nil {
 		return err
 	}
-	lock, err := r.lock(c.Config.ID)
-	if errors.Is(err, errLocked) || err == nil && c.Status == Running {
-		lock.release()
-		return step.Fail("start", name, errors.New("it is running"))
+	lock, err := r.lockToStart(c.Config.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &NotFoundError{name}
 	}
 	if err != nil {
-		return err
+		return step.Fail("start", name, err)
 	}
-	if err := r.healLocked(c.Config.ID); err != nil {
+	if c, err = r.load(c.Config.ID); errors.Is(err, fs.ErrNotExist) {
+		err = &NotFoundError{name}
+	}
+	if err != nil {
 		lock.release()
 		return err
 	}
@@ -91,6 +93,29 @@ func (r *Runtime) Start(name string, w Watch) error {
 	l := &launch{Runtime: r, config: c.Config, watch: w, lock: lock}
 	_, err = l.finishStart(Standard{})
 	return err
+}
+
+// lockToStart takes the lock of a container that does not run, and deals with its
+// last end where nobody has. That the lock is held says little: whoever looks at
+// the container holds it for a moment.
+func (r *Runtime) lockToStart(id string) (*lock, error) {
+	const patience = 500 * time.Millisecond
+	for deadline := time.Now().Add(patience); ; time.Sleep(lockPause) {
+		lock, err := r.lock(id)
+		if (err == nil || errors.Is(err, errLocked)) && r.state(id).alive() {
+			lock.release()
+			return nil, errors.New("it is running")
+		}
+		if err == nil {
+			if err = r.healLocked(id); err != nil {
+				lock.release()
+			}
+			return lock, err
+		}
+		if !errors.Is(err, errLocked) || time.Now().After(deadline) {
+			return nil, err
+		}
+	}
 }
 
 // finishStart makes the directory of the running state and runs the launch.
@@ -141,12 +166,19 @@ func (r *Runtime) exitStatus(id string) (int, time.Time, error) {
 
 // end gives back what the container held while it ran, and keeps the result or,
 // with --rm, removes the container. The caller holds the lock. It can be called
-// again after having been interrupted anywhere.
+// again after having been interrupted anywhere. A container that lives is left
+// as it is, and so is one of which it cannot be known.
 func (r *Runtime) end(id string, result Result) error {
-	e := ending{id: id, result: result, state: r.state(id)}
-	var c Config
-	if read(r.lasting(id, "config.json"), &c) == nil {
-		e.config = &c
+	e := ending{id: id, result: result}
+	var err error
+	if e.state, err = r.readState(id); err != nil {
+		return err
+	}
+	if e.state.alive() {
+		return &RunningError{id[:12]}
+	}
+	if e.config, err = r.config(id); err != nil {
+		return err
 	}
 	h, err := cgroups.Detect()
 	if err == nil && h.Mode != cgroups.None {
@@ -227,30 +259,55 @@ func (r *Runtime) Remove(name string, force bool) error {
 		return err
 	}
 	id := c.Config.ID
-	if c.Status == Running {
-		if !force {
-			return &RunningError{c.Config.Name}
-		}
-		if err := r.Signal(c, unix.SIGKILL); err != nil && !isNotRunning(err) {
-			return err
-		}
-	}
-	if err := r.await(id); err != nil {
-		return err
-	}
-	lock, err := r.lockWait(id)
+	lock, err := r.lockToRemove(c, force)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // --rm has done it
 	}
-	if err != nil {
+	if errors.Is(err, errLocked) {
 		return step.Fail("remove", name, err)
 	}
-	defer lock.release()
-	c.Config.Remove = true
-	if err := replace(r.lasting(id, "config.json"), c.Config); err != nil {
+	if err != nil {
 		return err
 	}
+	defer lock.release()
+	config, err := r.config(id) // it may have another name by now
+	if err != nil {
+		return err
+	}
+	if config != nil {
+		config.Remove = true
+		if err := replace(r.lasting(id, "config.json"), config); err != nil {
+			return err
+		}
+	}
 	return r.end(id, Result{})
+}
+
+// lockToRemove takes the lock of a container that does not run. One that is being
+// started, or whose end is being dealt with, is waited for; one that runs then is
+// killed with force. SIGKILL may have to be repeated: another run can have begun.
+func (r *Runtime) lockToRemove(c *Container, force bool) (*lock, error) {
+	const patience = 30 * time.Second
+	for deadline := time.Now().Add(patience); ; time.Sleep(lockPause) {
+		lock, err := r.lock(c.Config.ID)
+		if err != nil && !errors.Is(err, errLocked) {
+			return nil, err
+		}
+		now := Container{Config: c.Config, State: r.state(c.Config.ID), Status: Running}
+		if !now.State.alive() {
+			if err == nil || time.Now().After(deadline) {
+				return lock, err
+			}
+			continue
+		}
+		lock.release()
+		if !force || time.Now().After(deadline) {
+			return nil, &RunningError{c.Config.Name}
+		}
+		if err := r.Signal(&now, unix.SIGKILL); err != nil && !isNotRunning(err) {
+			return nil, err
+		}
+	}
 }
 
 // RunningError is a container that would have to be stopped.
@@ -285,13 +342,23 @@ func (r *Runtime) Heal() error {
 	return errors.Join(errs...)
 }
 
-// healUnnamed removes the directory of a container that never got its name. One
-// gets it within a moment, so a minute is the time to be sure.
+// healUnnamed removes the directory of a container that never got its name. Who
+// makes it takes its lock at once and holds it when it gets the name, so seconds
+// are the time to be sure.
 func healUnnamed(path string) error {
-	if s, err := os.Stat(path); err == nil && time.Since(s.ModTime()) > time.Minute {
-		return os.Remove(path)
+	s, err := os.Stat(path)
+	if err != nil || time.Since(s.ModTime()) < 2*time.Second {
+		return ignoreMissing(err)
 	}
-	return nil
+	lock, err := openLock(path)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	defer lock.release()
+	if err := lock.take(unix.LOCK_EX | unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	return ignoreMissing(os.Remove(path))
 }
 
 // heal looks at one container. Nothing is done while somebody holds its lock.
@@ -300,8 +367,8 @@ func (r *Runtime) heal(id string) error {
 	if errors.Is(err, errLocked) {
 		return nil
 	}
-	if errors.Is(err, fs.ErrNotExist) { // only its running state is left
-		return r.end(id, Result{})
+	if errors.Is(err, fs.ErrNotExist) {
+		return r.healOrphan(id)
 	}
 	if err != nil {
 		return err
@@ -310,14 +377,51 @@ func (r *Runtime) heal(id string) error {
 	return r.healLocked(id)
 }
 
+// healOrphan deals with a running state to which there is nothing lasting. Most
+// likely the container is one of another --root, and then there is a lock that
+// this one cannot see: who starts or ends it is done within the minute. Only when
+// it was dead a minute ago, and is, somebody has removed --root from under it.
+func (r *Runtime) healOrphan(id string) error {
+	if _, err := os.Lstat(r.running(id)); errors.Is(err, fs.ErrNotExist) {
+		return nil // gone since it was listed
+	}
+	mark := r.running(id, "dead")
+	state, err := r.readState(id)
+	if err != nil {
+		return err
+	}
+	if state.alive() {
+		return ignoreMissing(os.Remove(mark))
+	}
+	s, err := os.Lstat(mark)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ignoreMissing(os.WriteFile(mark, nil, 0o600))
+	}
+	if err != nil || time.Since(s.ModTime()) < time.Minute {
+		return err
+	}
+	return r.end(id, Result{})
+}
+
+// healLocked does what end says for a container that nobody looks after and that
+// has not ended in order. The caller holds the lock.
 func (r *Runtime) healLocked(id string) error {
-	s := r.state(id)
+	s, err := r.readState(id)
+	if err != nil {
+		return err
+	}
 	if s.alive() {
 		return nil // it goes on without a monitor
 	}
-	_, running := os.Stat(r.running(id))
-	var c Config
-	if read(r.lasting(id, "config.json"), &c) == nil && !c.Remove && running != nil {
+	c, err := r.config(id)
+	if err != nil {
+		return err
+	}
+	_, err = os.Lstat(r.running(id))
+	if err := ignoreMissing(err); err != nil {
+		return err
+	}
+	if c != nil && !c.Remove && err != nil {
 		return nil // a container that has ended in order
 	}
 	result := Result{ExitCode: lostExitCode, Finished: time.Now(), Error: "its end was not seen: the process that looked after it was killed"}
@@ -349,7 +453,18 @@ func (r *Runtime) Stop(c *Container, timeout time.Duration) error {
 		}
 		waitPidfd(fd, -1)
 	}
-	return r.await(c.Config.ID)
+	return r.settle(c)
+}
+
+// settle waits until the end of the container's run has been dealt with, and
+// deals with it where nobody does.
+func (r *Runtime) settle(c *Container) error {
+	lock, err := r.lockAfter(c.Config.ID, c.State)
+	if err != nil || lock == nil {
+		return err
+	}
+	defer lock.release()
+	return r.healLocked(c.Config.ID)
 }
 
 // Wait waits until the container has ended and returns how.
@@ -358,14 +473,14 @@ func (r *Runtime) Wait(c *Container) (*Result, error) {
 		waitPidfd(fd, -1)
 		unix.Close(fd)
 	}
-	if err := r.await(c.Config.ID); err != nil {
-		return nil, err
-	}
-	if err := r.heal(c.Config.ID); err != nil {
+	if err := r.settle(c); err != nil {
 		return nil, err
 	}
 	if result := r.result(c.Config.ID); result != nil {
 		return result, nil
+	}
+	if again, err := r.load(c.Config.ID); err == nil && c.State == nil && again.State != nil {
+		return r.Wait(again) // it was about to run
 	}
 	return nil, &NotFoundError{c.Config.Name}
 }

@@ -112,28 +112,19 @@ var errLocked = errors.New("another process looks after it")
 // is held, and fs.ErrNotExist when there is no such container.
 func (r *Runtime) lock(id string) (*lock, error) { return r.flock(id, unix.LOCK_EX|unix.LOCK_NB) }
 
-// lockWait takes the container's lock when nobody holds it any more.
-func (r *Runtime) lockWait(id string) (*lock, error) { return r.flock(id, unix.LOCK_EX) }
-
 func (r *Runtime) flock(id string, how int) (*lock, error) {
 	l, err := openLock(r.lasting(id))
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err := unix.Flock(l.fd, how)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			l.release()
-			return nil, errLocked
-		}
-		if err != nil {
-			l.release()
-			return nil, step.Fail("lock", r.lasting(id), err)
-		}
-		break
+	err = l.take(how)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		l.release()
+		return nil, errLocked
+	}
+	if err != nil {
+		l.release()
+		return nil, step.Fail("lock", r.lasting(id), err)
 	}
 	if _, err := os.Stat(r.lasting(id)); err != nil { // removed between the calls
 		l.release()
@@ -146,27 +137,43 @@ func (r *Runtime) flock(id string, how int) (*lock, error) {
 // it runs, or a process looks after it that starts or ends it.
 func (r *Runtime) holds(id string) bool {
 	l, err := r.flock(id, unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, fs.ErrNotExist) { // gone, or below another --root
+		_, err := os.Lstat(r.running(id))
+		return !errors.Is(err, fs.ErrNotExist)
+	}
 	if err != nil {
-		return errors.Is(err, errLocked)
+		return true // locked, or not to be known
 	}
 	l.release()
 	return r.state(id).alive()
 }
 
-// await waits until nobody holds the container's lock, which is when its end has
-// been dealt with. A container that is gone has been, too.
+// lockPause is the time between two looks at a lock that another process holds.
+// A wait in flock(2) would not see that the container runs again.
+const lockPause = time.Millisecond
+
+// await waits until nobody looks after the container's present run any more,
+// which is when its end has been dealt with.
 func (r *Runtime) await(id string) error {
-	l, err := openLock(r.lasting(id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer l.release()
-	for {
-		if err := unix.Flock(l.fd, unix.LOCK_SH); !errors.Is(err, unix.EINTR) {
-			return step.Fail("wait for", id, err)
+	l, err := r.lockAfter(id, r.state(id))
+	l.release()
+	return err
+}
+
+// lockAfter waits for the end of a run and returns the container's lock. The lock
+// is nil when the container is gone, or runs again: then, too, that end has been
+// dealt with.
+func (r *Runtime) lockAfter(id string, run *State) (*lock, error) {
+	for ; ; time.Sleep(lockPause) {
+		l, err := r.lock(id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		if !errors.Is(err, errLocked) {
+			return l, step.Fail("wait for", id, err)
+		}
+		if now := r.state(id); now != nil && !now.same(run) {
+			return nil, nil
 		}
 	}
 }
@@ -181,6 +188,15 @@ func openLock(dir string) (*lock, error) {
 	return &lock{high}, err
 }
 
+// take is flock(2).
+func (l *lock) take(how int) error {
+	for {
+		if err := unix.Flock(l.fd, how); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
 func (l *lock) release() {
 	if l != nil && l.fd >= 0 {
 		unix.Close(l.fd)
@@ -193,13 +209,25 @@ func (l *lock) release() {
 const firstPrivate = 16
 
 // alive reports whether the process of the state still lives: a pid alone may
-// have been given to another one, and a boot ends all.
+// have been given to another one, and a boot ends all. When the kernel cannot be
+// asked, for want of descriptors say, it does: the dead are cleaned up after.
 func (s *State) alive() bool {
 	if s == nil || s.Pid <= 0 {
 		return false
 	}
+	if boot := bootID(); boot != "" && boot != s.BootID {
+		return false
+	}
 	start, state, err := processStart(s.Pid)
-	return err == nil && start == s.StartTime && state != 'Z' && s.BootID == bootID()
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH)
+	}
+	return start == s.StartTime && state != 'Z'
+}
+
+// same reports whether both are of one run of the container.
+func (s *State) same(other *State) bool {
+	return other != nil && s.Pid == other.Pid && s.StartTime == other.StartTime && s.BootID == other.BootID
 }
 
 // processStart returns the start time in clock ticks since boot and the state
@@ -234,11 +262,44 @@ func bootID() string {
 
 // state reads the container's running state; nil when there is none.
 func (r *Runtime) state(id string) *State {
-	var s State
-	if read(r.running(id, "state.json"), &s) != nil {
+	s, err := r.readState(id)
+	if err != nil {
 		return nil
 	}
-	return &s
+	return s
+}
+
+// readState is state, with the error for who would clean up where there is none.
+// One that is half-written is none: its process has not been let go on.
+func (r *Runtime) readState(id string) (*State, error) {
+	var s State
+	err := read(r.running(id, "state.json"), &s)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// config reads what was asked of a container. It is nil, without an error, only
+// when it was never written down: then the container is an unfinished one, to be
+// removed. That it cannot be read makes no container unfinished.
+func (r *Runtime) config(id string) (*Config, error) {
+	path := r.lasting(id, "config.json")
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	c := new(Config)
+	if err := json.Unmarshal(b, c); err != nil {
+		return nil, step.Fail("read", path, err)
+	}
+	return c, nil
 }
 
 // result reads how the container's last run ended; nil when there is none.
