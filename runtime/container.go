@@ -261,25 +261,28 @@ func (r *Runtime) load(id string) (*Container, error) {
 	return c, nil
 }
 
-// List returns all containers, the newest first.
+// List returns all containers, the newest first. With an error about some of them
+// come those that could be read.
 func (r *Runtime) List() ([]*Container, error) {
 	ids, err := r.ids()
 	if err != nil {
 		return nil, err
 	}
 	var list []*Container
+	var errs []error
 	for _, id := range ids {
 		c, err := r.load(id)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // being made, or being removed
 		}
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
 		list = append(list, c)
 	}
 	slices.SortStableFunc(list, func(a, b *Container) int { return b.Config.Created.Compare(a.Config.Created) })
-	return list, nil
+	return list, errors.Join(errs...)
 }
 
 // Rename gives the container another name.

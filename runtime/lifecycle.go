@@ -184,7 +184,7 @@ func (r *Runtime) end(id string, result Result) error {
 	if err == nil && h.Mode != cgroups.None {
 		e.group, err = h.Open("/minictr/" + id)
 	}
-	return errors.Join(ignoreMissing(err), r.giveBack(e))
+	return errors.Join(ignoreMissing(err), r.releaseAll(e))
 }
 
 // ending is what is known of a container that has ended.
@@ -196,8 +196,26 @@ type ending struct {
 	result Result
 }
 
-// giveBack does what end says, with what is known.
+// CleanupError is that a container has ended, and how is known, but not all that
+// it held could be given back. Heal tries again.
+type CleanupError struct{ Err error }
+
+func (e *CleanupError) Error() string { return "clean up: " + e.Err.Error() }
+
+// Unwrap returns the cause, which may be several, joined.
+func (e *CleanupError) Unwrap() error { return e.Err }
+
+// giveBack is end for who was the container's parent. Its error is a
+// *CleanupError.
 func (r *Runtime) giveBack(e ending) error {
+	if err := r.releaseAll(e); err != nil {
+		return &CleanupError{err}
+	}
+	return nil
+}
+
+// releaseAll does what end says, with what is known.
+func (r *Runtime) releaseAll(e ending) error {
 	oom, err := e.endGroup()
 	errs := []error{err}
 	switch {
@@ -325,6 +343,7 @@ func isNotRunning(err error) bool {
 // of containers that were never finished.
 func (r *Runtime) Heal() error {
 	var errs []error
+	seen := map[string]bool{}
 	for _, dir := range []string{r.Root, r.Runroot} {
 		entries, err := os.ReadDir(filepath.Join(dir, "containers"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -332,7 +351,8 @@ func (r *Runtime) Heal() error {
 		}
 		for _, e := range entries {
 			switch {
-			case len(e.Name()) == 64:
+			case len(e.Name()) == 64 && !seen[e.Name()]:
+				seen[e.Name()] = true
 				errs = append(errs, r.heal(e.Name()))
 			case strings.HasPrefix(e.Name(), unnamed):
 				errs = append(errs, healUnnamed(filepath.Join(dir, "containers", e.Name())))

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
 
 	"github.com/minictr/minictr/runtime"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 func execCommand(a *app) *cobra.Command {
@@ -14,6 +16,12 @@ func execCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "exec [FLAGS] CONTAINER COMMAND [ARG…]", Args: cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if command.Detach && command.Terminal {
+				return usageError{errors.New("-d with -t: nobody holds the terminal of a detached process, which would lose it at once; leave out one of them")}
+			}
+			if err := a.checkTerminal(command.Terminal && command.OpenStdin && !command.Detach); err != nil {
+				return err
+			}
 			c, err := a.runtime().Container(args[0])
 			if err != nil {
 				return err
@@ -31,8 +39,7 @@ func execCommand(a *app) *cobra.Command {
 			if !command.OpenStdin {
 				streams.Stdin = nil
 			}
-			a.code, err = p.Wait(streams)
-			return err
+			return a.wait(p, streams)
 		},
 	}
 	f := c.Flags()
@@ -46,6 +53,15 @@ func execCommand(a *app) *cobra.Command {
 	f.BoolVar(&command.Privileged, "privileged", false, "with all capabilities and no seccomp filter")
 	f.BoolVar(&explain, "explain", false, "print every system call and every step as it happens")
 	return c
+}
+
+// checkTerminal refuses an input that is no terminal where one is needed: typed
+// lines could be neither edited nor ended.
+func (a *app) checkTerminal(needed bool) error {
+	if needed && !term.IsTerminal(int(a.in.Fd())) {
+		return usageError{errors.New("the input is not a terminal: leave out -t, or run it from a terminal")}
+	}
+	return nil
 }
 
 // expandEnv gives variables without a value the value that they have here; those

@@ -52,6 +52,33 @@ func (a *app) fail(command string, err error) int {
 	return code
 }
 
+// warn prints the error, which does not keep the command from what it was asked.
+func (a *app) warn(err error) {
+	for _, e := range joined(err) {
+		fmt.Fprintln(a.err, "minictr: warning: "+oneLine(e.Error()))
+	}
+}
+
+// heal cleans up after containers that nobody looks after. That it cannot for one
+// of them is no failure of a command about others.
+func (a *app) heal(r *runtime.Runtime) {
+	if err := r.Heal(); err != nil {
+		a.warn(err)
+	}
+}
+
+// wait waits for the process, whose exit code becomes this one's, even when not
+// all that its container held could be given back.
+func (a *app) wait(p *runtime.Process, streams runtime.Standard) error {
+	code, err := p.Wait(streams)
+	if cleanup := (*runtime.CleanupError)(nil); errors.As(err, &cleanup) {
+		a.warn(cleanup.Err)
+		err = nil
+	}
+	a.code = code
+	return err
+}
+
 // joined takes an errors.Join apart, so that each error has its line.
 func joined(err error) []error {
 	if reflect.TypeOf(err) != reflect.TypeOf(errors.Join(err)) {

@@ -35,9 +35,7 @@ func (a *app) inspect(names []string, f inspectFlags) error {
 	if !ok {
 		return usageError{fmt.Errorf("--type %q: there are container and image", f.kind)}
 	}
-	if err := a.runtime().Heal(); err != nil {
-		return err
-	}
+	a.heal(a.runtime())
 	return a.printInspected(names, f.format, find)
 }
 

@@ -54,8 +54,8 @@ func newContainerView(c *runtime.Container, files runtime.Files, image *rootfs.I
 	v := &containerView{
 		ID: config.ID, Created: config.Created.UTC().Format(time.RFC3339Nano), Image: config.Image.ID,
 		Path: config.Args[0], Args: listOf(config.Args[1:]), Name: "/" + config.Name,
-		ResolvConfPath: files.ResolvConf, HostnamePath: files.Hostname, HostsPath: files.Hosts, LogPath: files.Log,
-		State: stateOf(c), Platform: "linux",
+		LogPath: files.Log,
+		State:   stateOf(c), Platform: "linux",
 		HostConfig: hostConfigOf(config), Mounts: mountsOf(config), Config: configOf(config, image),
 	}
 	v.Driver, v.GraphDriver = rootOf(config, files)

@@ -95,9 +95,7 @@ func rmCommand(a *app) *cobra.Command {
 		Use: "rm [-f] CONTAINER…", Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, names []string) error {
 			r := a.runtime()
-			if err := r.Heal(); err != nil {
-				return err
-			}
+			a.heal(r)
 			return a.each(names, func(name string) error {
 				err := r.Remove(name, force)
 				if force && is[*runtime.NotFoundError](err) {

@@ -58,9 +58,7 @@ func (a *app) logs(name string, f logsFlags) error {
 		return err
 	}
 	r := a.runtime()
-	if err := r.Heal(); err != nil {
-		return err
-	}
+	a.heal(r)
 	c, err := r.Container(name)
 	if err != nil {
 		return err

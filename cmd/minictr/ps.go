@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -47,20 +48,15 @@ func psFilters() []string {
 	return []string{"ancestor", "exited", "id", "label", "name", "network", "status"}
 }
 
-// ps prints the containers.
+// ps prints the containers: those that can be read, when others cannot.
 func (a *app) ps(f psFlags) error {
 	want, err := f.match(rootfs.OpenStore(a.root))
 	if err != nil {
 		return err
 	}
 	r := a.runtime()
-	if err := r.Heal(); err != nil {
-		return err
-	}
-	list, err := r.List()
-	if err != nil {
-		return err
-	}
+	healed := r.Heal()
+	list, listed := r.List()
 	list = slices.DeleteFunc(list, func(c *runtime.Container) bool { return !want(c) })
 	if f.latest {
 		f.last = 1
@@ -77,7 +73,7 @@ func (a *app) ps(f psFlags) error {
 	if f.quiet {
 		l.quiet = "ID"
 	}
-	return a.list(l, rows, psRow{})
+	return errors.Join(a.list(l, rows, psRow{}), healed, listed)
 }
 
 // match turns the flags into a condition. Without a filter for the state, and

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -122,13 +123,15 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 	if f.dryRun {
 		return a.dryRun(f)
 	}
+	if err := a.checkTerminal(f.Terminal && f.OpenStdin && !f.Detach); err != nil {
+		return err
+	}
 	if err := a.useImage(cmd, f, args); err != nil {
 		return err
 	}
-	if f.cidfile != "" {
-		if _, err := os.Lstat(f.cidfile); err == nil {
-			return fmt.Errorf("write the id to %s: the file is there; remove it, or take another", f.cidfile)
-		}
+	files, err := openIDFiles(f)
+	if err != nil {
+		return err
 	}
 	w := a.watch(f.explain)
 	streams := runtime.Standard{Stdin: a.in, Stdout: a.out, Stderr: a.err}
@@ -138,38 +141,33 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 		f.release()
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, files.discard())
 	}
-	if err := a.writeIDs(r, f); err != nil {
-		return err
+	if err := files.write(f.ID, pidOf(r, f.ID, p)); err != nil {
+		a.warn(err) // the container runs all the same
 	}
 	if p == nil { // detached
 		fmt.Fprintln(a.out, f.ID)
-		return r.Heal()
+		a.heal(r)
+		return nil
 	}
 	go func() { _ = r.Heal() }() // while this one runs; ps and rm tell of what cannot be healed
 	if !f.OpenStdin {
 		streams.Stdin = nil
 	}
-	a.code, err = p.Wait(streams)
-	return err
+	return a.wait(p, streams)
 }
 
-// writeIDs writes --cidfile and --pidfile.
-func (a *app) writeIDs(r *runtime.Runtime, f *runFlags) error {
-	if f.cidfile != "" {
-		if err := os.WriteFile(f.cidfile, []byte(f.ID), 0o644); err != nil {
-			return err
-		}
+// pidOf is the container's first process; 0 when it has ended already.
+func pidOf(r *runtime.Runtime, id string, p *runtime.Process) int {
+	if p != nil {
+		return p.Pid
 	}
-	if f.pidfile == "" {
-		return nil
-	}
-	c, err := r.Container(f.ID)
+	c, err := r.Container(id)
 	if err != nil {
-		return err
+		return 0
 	}
-	return os.WriteFile(f.pidfile, fmt.Appendf(nil, "%d", c.Pid()), 0o644)
+	return c.Pid()
 }
 
 // parse turns the flags into the configuration.
@@ -190,7 +188,7 @@ func (f *runFlags) parse() error {
 		}
 	}
 	for _, parse := range []func() error{
-		f.parseEnv, f.parseLabels, f.parseMounts, f.parseDevices, f.parseSecurity, f.parseUlimits, f.parseLimits, f.parseMappings, f.parseDNS,
+		f.parseHostname, f.parseAddress, f.parseEnv, f.parseLabels, f.parseMounts, f.parseDevices, f.parseSecurity, f.parseUlimits, f.parseLimits, f.parseMappings, f.parseDNS,
 	} {
 		if err := parse(); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/minictr/minictr/cgroups"
+	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime"
 )
 
@@ -315,6 +316,34 @@ func (f *runFlags) parseMappings() (err error) {
 	}
 	if f.GIDMappings, err = runtime.ParseIDMappings(f.gidmap); err != nil {
 		return fmt.Errorf("--gidmap: %w", err)
+	}
+	return nil
+}
+
+// hostnameMax is how long the kernel's names of a host may be, in bytes: uname(2),
+// NOTES, without the null byte.
+const hostnameMax = 64
+
+// parseHostname checks --hostname and --domainname.
+func (f *runFlags) parseHostname() error {
+	for flag, name := range map[string]string{"hostname": f.Hostname, "domainname": f.Domainname} {
+		if len(name) > hostnameMax {
+			return fmt.Errorf("--%s %q: %d bytes long, the kernel allows %d", flag, name, len(name), hostnameMax)
+		}
+	}
+	return nil
+}
+
+// parseAddress checks that --ip and --mac-address have an interface to go to.
+func (f *runFlags) parseAddress() error {
+	if f.Network.Mode == string(network.Bridge) {
+		return nil
+	}
+	if f.Network.IP != "" {
+		return fmt.Errorf("--ip %s: network %s gives no addresses", f.Network.IP, f.network)
+	}
+	if f.Network.MAC != "" {
+		return fmt.Errorf("--mac-address %s: network %s has no interface to give it to", f.Network.MAC, f.network)
 	}
 	return nil
 }
