@@ -35,7 +35,11 @@ func (r *Runtime) Exec(c *Container, command Command, io Standard, w Watch) (*Pr
 	if err != nil {
 		return nil, err
 	}
-	l := &launch{Runtime: r, config: execConfig(c.Config, command), watch: w}
+	config, err := execConfig(c.Config, command)
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(pidfd))
+	}
+	l := &launch{Runtime: r, config: config, watch: w}
 	defer l.close()
 	if !command.Detach {
 		l.signals = listen()
@@ -56,9 +60,9 @@ func (r *Runtime) Exec(c *Container, command Command, io Standard, w Watch) (*Pr
 }
 
 // execConfig is the container's configuration with the command's changes.
-func execConfig(c *Config, command Command) *Config {
+func execConfig(c *Config, command Command) (*Config, error) {
 	e := *c
-	e.Args, e.Init, e.Detach = command.Args, false, false
+	e.Args, e.Init, e.Detach = command.Args, false, false // no monitor, even when detached
 	e.Env = append(append([]string(nil), c.Env...), command.Env...)
 	e.Terminal, e.OpenStdin = command.Terminal, command.OpenStdin
 	if command.User != "" {
@@ -70,10 +74,13 @@ func execConfig(c *Config, command Command) *Config {
 	if command.Terminal {
 		e.Env = withDefault(e.Env, "TERM=xterm")
 	}
-	if command.Privileged {
-		e.Privileged = true
+	if !command.Privileged {
+		return &e, nil
 	}
-	return &e
+	e.Privileged = true
+	var err error
+	e.Capabilities, err = Capabilities(true, nil, nil)
+	return &e, err
 }
 
 // withDefault adds a variable that is not there.
@@ -134,7 +141,9 @@ func (l *launch) execUser(root int) error {
 	if err != nil {
 		return err
 	}
-	l.plan.user = identity{uid: u.UID, gid: u.GID, groups: u.Groups}
+	if l.plan.user, err = l.identity(root, u); err != nil {
+		return err
+	}
 	p := l.plan.spec.Process
 	p.Env = l.config.usualEnv(p.Env, u.Home)
 	if !path.IsAbs(p.Cwd) {
@@ -189,7 +198,7 @@ func (l *launch) execStreams(root int, io Standard) error {
 	l.plan.console, l.plan.consoleName = slave, strconv.Itoa(number)
 	l.plan.stdio = [3]int{slave, slave, slave}
 	l.master = os.NewFile(uintptr(master), "terminal")
-	return nil
+	return l.keepSlave(slave)
 }
 
 // openContainerPtmx opens /dev/pts/ptmx of the container after having made sure
@@ -241,7 +250,7 @@ func (l *launch) startExec(p *program.Program, command Command) (*Process, error
 		return nil, nil
 	}
 	pidfd, err := unix.FcntlInt(uintptr(l.pidfd), unix.F_DUPFD_CLOEXEC, firstPrivate)
-	return &Process{Pid: l.pid, pidfd: pidfd, master: l.master, signals: l.signals, ended: func(int) error { return nil }}, err
+	return &Process{Pid: l.pid, pidfd: pidfd, outlived: true, master: l.master, slave: l.slave, input: l.input, outputs: l.outputs, signals: l.signals, ended: func(int) error { return nil }}, err
 }
 
 // abandon ends a process that could not be started in full.

@@ -109,6 +109,7 @@ type writeFile struct {
 	path  string
 	value any
 	mode  os.FileMode // 0 means 0600
+	whole bool        // under another name first: nobody ever sees half of it
 	words string
 }
 
@@ -128,7 +129,13 @@ func (s *writeFile) Apply() error {
 	if mode == 0 {
 		mode = 0o600
 	}
-	return os.WriteFile(s.path, b, mode)
+	if !s.whole {
+		return os.WriteFile(s.path, b, mode)
+	}
+	if err := os.WriteFile(s.path+".new", b, mode); err != nil {
+		return err
+	}
+	return os.Rename(s.path+".new", s.path)
 }
 
 func (s *writeFile) Undo() error { return ignoreMissing(os.Remove(s.path)) }

@@ -47,10 +47,13 @@ type launch struct {
 	group   *cgroups.Group
 	release pipes
 	master  *os.File  // of the terminal
+	slave   *os.File  // kept open beside it
+	input   *input    // what Process.Wait copies into the container
 	logged  bool      // its output goes into the log, beside the caller's streams
 	outputs []output  // what Process.Wait copies
 	signals *listener // not for a detached container
-	pid     int
+	pid     int       // of the container
+	child   int       // of this process: the container, or its monitor
 	pidfd   int
 	state   *State
 
@@ -120,14 +123,31 @@ func (l *launch) close() {
 	l.fds = nil
 }
 
+// closeStreams closes this process's ends of the container's streams.
+func (l *launch) closeStreams() {
+	files := []*os.File{l.master, l.slave}
+	if l.input != nil {
+		files = append(files, l.input.to)
+	}
+	for _, o := range l.outputs {
+		files = append(files, o.from)
+	}
+	for _, f := range files {
+		if f != nil {
+			_ = f.Close() // the launch has failed for another reason
+		}
+	}
+}
+
 // undo takes everything back, after a failure.
 func (l *launch) undo() error {
 	if l.pidfd > 0 {
 		_ = unix.PidfdSendSignal(l.pidfd, unix.SIGKILL, nil, 0) // it may be gone already
-		waitChild(l.pid)
+		waitChild(l.child)
 	}
 	l.settleNetwork()
 	l.signals.stop()
+	l.closeStreams()
 	l.close()
 	err := errors.Join(l.releaseLease(), step.Undo(l.done))
 	l.lock.release()
@@ -187,7 +207,7 @@ func (l *launch) start() error {
 		return step.Fail("clone", l.config.Name, err)
 	}
 	defer child.Close()
-	l.pid, l.pidfd = child.Pid, child.Pidfd
+	l.pid, l.child, l.pidfd = child.Pid, child.Pid, child.Pidfd
 	l.fds = append(l.fds, child.Pidfd)
 	if err := l.findContainer(child); err != nil {
 		return err
@@ -250,7 +270,7 @@ func (l *launch) let(fd int) error {
 // on other commands see the container run.
 func (l *launch) keep() error {
 	if _, err := os.Lstat(l.lasting(l.config.ID, "config.json")); err != nil {
-		if err := l.apply(&writeFile{path: l.lasting(l.config.ID, "config.json"), value: l.config, words: "write down what was asked"}); err != nil {
+		if err := l.apply(&writeFile{path: l.lasting(l.config.ID, "config.json"), value: l.config, whole: true, words: "write down what was asked"}); err != nil {
 			return err
 		}
 	}

@@ -487,11 +487,14 @@ func (r *Runtime) settle(c *Container) error {
 	return r.healLocked(c.Config.ID)
 }
 
-// Wait waits until the container has ended and returns how.
+// Wait waits until the container has ended and returns how. Of one with --rm the
+// kernel tells no more than the exit code, and before Linux 6.15 nothing: then the
+// error is a *NotFoundError.
 func (r *Runtime) Wait(c *Container) (*Result, error) {
-	if fd, err := c.pidfd(); err == nil {
+	fd, err := c.pidfd()
+	if err == nil {
+		defer unix.Close(fd)
 		waitPidfd(fd, -1)
-		unix.Close(fd)
 	}
 	if err := r.settle(c); err != nil {
 		return nil, err
@@ -502,7 +505,25 @@ func (r *Runtime) Wait(c *Container) (*Result, error) {
 	if again, err := r.load(c.Config.ID); err == nil && c.State == nil && again.State != nil {
 		return r.Wait(again) // it was about to run
 	}
+	if code, ok := exitCode(fd); ok {
+		return &Result{ExitCode: code, Started: c.State.Started, Finished: time.Now()}, nil
+	}
 	return nil, &NotFoundError{c.Config.Name}
+}
+
+// exitCode is how the process ended that a descriptor was opened for while it
+// lived: ioctl PIDFD_GET_INFO tells it once somebody has reaped the process
+// (PIDFD_INFO_EXIT, Linux 6.15).
+func exitCode(pidfd int) (code int, ok bool) {
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+	if err := unix.IoctlPidfdInfo(pidfd, &info); err != nil || info.Mask&unix.PIDFD_INFO_EXIT == 0 {
+		return 0, false
+	}
+	status := unix.WaitStatus(info.Exit_code)
+	if status.Signaled() {
+		return 128 + int(status.Signal()), true
+	}
+	return status.ExitStatus(), true
 }
 
 // waitPidfd waits until the process has ended, and reports whether it has.

@@ -25,7 +25,9 @@ func (l *launch) prepareUser() error {
 	if err != nil {
 		return err
 	}
-	l.plan.user = identity{uid: u.UID, gid: u.GID, groups: u.Groups}
+	if l.plan.user, err = l.identity(l.plan.root, u); err != nil {
+		return err
+	}
 	p := l.plan.spec.Process
 	p.Env = l.config.usualEnv(p.Env, u.Home)
 	if !path.IsAbs(p.Cwd) {
@@ -40,6 +42,19 @@ func (l *launch) prepareUser() error {
 	}
 	l.plan.candidates = candidates(p.Args[0], p.Env, p.Cwd)
 	return nil
+}
+
+// identity is the user with the groups of --group-add.
+func (l *launch) identity(root int, u rootfs.User) (identity, error) {
+	who := identity{uid: u.UID, gid: u.GID, groups: u.Groups}
+	for _, name := range l.config.Groups {
+		gid, err := rootfs.LookupGroup(root, name)
+		if err != nil {
+			return who, err
+		}
+		who.groups = append(who.groups[:len(who.groups):len(who.groups)], gid)
+	}
+	return who, nil
 }
 
 // usualEnv adds what every process of the container has, where it is not set.

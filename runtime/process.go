@@ -21,12 +21,18 @@ type Process struct {
 	Pid    int
 	pidfd  int
 	master *os.File // of its terminal, or nil
+	slave  *os.File // kept open beside it
+	input  *input
 	// outputs are copied by Wait, and with the terminal's go into the log when
 	// that has a name.
 	outputs []output
 	log     string
-	signals *listener
-	ended   func(code int) error
+	// outlived says that processes of the container may go on when this one has
+	// ended, and keep its terminal open.
+	outlived bool
+	patience <-chan time.Time // never, but for an outlived process that has ended
+	signals  *listener
+	ended    func(code int) error
 }
 
 // process hands the running container over to the caller.
@@ -36,7 +42,7 @@ func (l *launch) process() *Process {
 	l.close()
 	r, id, lock := l.Runtime, l.config.ID, l.lock
 	e := ending{id: id, config: l.config, state: l.state, group: l.group}
-	p := &Process{Pid: l.pid, pidfd: pidfd, master: l.master, outputs: l.outputs, signals: l.signals, ended: func(code int) error {
+	p := &Process{Pid: l.pid, pidfd: pidfd, master: l.master, slave: l.slave, input: l.input, outputs: l.outputs, signals: l.signals, ended: func(code int) error {
 		defer lock.release()
 		e.result = Result{ExitCode: code, Finished: time.Now()}
 		return r.giveBack(e)
@@ -55,10 +61,14 @@ func (p *Process) Wait(s Standard) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	signal.Ignore(unix.SIGPIPE) // a reader that is gone ends the copying, not this process
 	drain := p.copyOutputs(log)
 	restore := p.connectTerminal(s, log)
 	stop := p.forwardSignals()
 	code, err := p.reap()
+	if p.outlived {
+		p.patience = time.After(drainTime)
+	}
 	stop()
 	restore()
 	drain()
@@ -89,6 +99,12 @@ func tee(to io.Writer, log *os.File, stream string) io.Writer {
 // copyOutputs copies the container's streams until they end. The returned
 // function waits for that: it is when the last process of the container is gone.
 func (p *Process) copyOutputs(log *os.File) (drain func()) {
+	if in := p.input; in != nil {
+		go func() { // ends with this process
+			_, _ = io.Copy(in.to, in.from) // the container may not want it
+			_ = in.to.Close()
+		}()
+	}
 	var copies sync.WaitGroup
 	for _, o := range p.outputs {
 		copies.Go(func() {
@@ -98,6 +114,10 @@ func (p *Process) copyOutputs(log *os.File) (drain func()) {
 	}
 	return copies.Wait
 }
+
+// drainTime is how long the last output on a terminal is waited for when another
+// process of the container still has it open.
+const drainTime = 500 * time.Millisecond
 
 // reap returns the exit code as a shell would say it.
 func (p *Process) reap() (int, error) {
@@ -189,7 +209,11 @@ func (p *Process) connectTerminal(s Standard, log *os.File) (restore func()) {
 		close(drained)
 	}()
 	return func() {
-		<-drained
+		p.slave.Close()
+		select {
+		case <-drained:
+		case <-p.patience:
+		}
 		if old != nil {
 			_ = term.Restore(int(s.Stdin.Fd()), old)
 		}

@@ -16,10 +16,12 @@ import (
 //
 //	-t            a terminal; the launch keeps its master, or the monitor does
 //	-d            pipes to the monitor, which writes the log
-//	--rm          the caller's own, handed on as they are
-//	otherwise     pipes to this process, which copies them on and into the log
+//	otherwise     the caller's own pipe or socket, where there is no log, or a pipe
+//	              to this process, which copies
 //
-// Without -i standard input is /dev/null.
+// A file or a terminal of the caller's is never handed on: through /proc/1/fd the
+// container could open it again, for more than it was opened for, or change its
+// mode. Without -i standard input is /dev/null.
 func (l *launch) prepareStreams(io Standard) error {
 	if l.config.Detach {
 		if err := l.prepareMonitor(); err != nil {
@@ -29,23 +31,16 @@ func (l *launch) prepareStreams(io Standard) error {
 	if l.config.Terminal {
 		return l.prepareTerminal()
 	}
-	if l.config.Detach {
+	if l.plan.monitor != nil {
 		return l.preparePipedStreams()
 	}
-	if l.logged {
-		return l.prepareLoggedStreams(io)
+	if !l.config.OpenStdin {
+		io.Stdin = nil
 	}
-	for i, f := range []*os.File{io.Stdin, io.Stdout, io.Stderr} {
-		if i == 0 && !l.config.OpenStdin {
-			f = nil
-		}
-		fd, err := l.stream(f)
-		if err != nil {
-			return err
-		}
-		l.plan.stdio[i] = fd
+	if err := l.prepareInput(io.Stdin); err != nil {
+		return err
 	}
-	return nil
+	return errors.Join(l.prepareOutput(1, io.Stdout, "stdout"), l.prepareOutput(2, io.Stderr, "stderr"))
 }
 
 // output is a stream of the container that Process.Wait copies.
@@ -54,28 +49,54 @@ type output struct {
 	name     string // stdout or stderr
 }
 
-// prepareLoggedStreams makes pipes for standard output and error.
-func (l *launch) prepareLoggedStreams(io Standard) (err error) {
-	in := io.Stdin
-	if !l.config.OpenStdin {
-		in = nil
-	}
-	if l.plan.stdio[0], err = l.stream(in); err != nil {
+// input is the caller's standard input on its way to the container.
+type input struct{ from, to *os.File }
+
+// prepareInput sets descriptor 0.
+func (l *launch) prepareInput(from *os.File) (err error) {
+	if from == nil || l.mayHandOn(from) {
+		l.plan.stdio[0], err = l.stream(from)
 		return err
 	}
-	for i, o := range []output{{to: io.Stdout, name: "stdout"}, {to: io.Stderr, name: "stderr"}} {
-		read, write, err := os.Pipe()
-		if err != nil {
-			return step.Fail("make a pipe for", l.config.Name, err)
-		}
-		o.from = read
-		l.outputs = append(l.outputs, o)
-		l.plan.stdio[i+1], err = l.stream(write)
-		if err := errors.Join(err, write.Close(), l.giveAway(l.plan.stdio[i+1])); err != nil {
-			return err
-		}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return step.Fail("make a pipe for", l.config.Name, err)
 	}
-	return nil
+	l.input = &input{from: from, to: write}
+	l.plan.stdio[0], err = l.stream(read)
+	return errors.Join(err, read.Close(), l.giveAway(l.plan.stdio[0]))
+}
+
+// prepareOutput sets descriptor 1 or 2.
+func (l *launch) prepareOutput(i int, to *os.File, name string) (err error) {
+	if to == nil || !l.logged && l.mayHandOn(to) {
+		l.plan.stdio[i], err = l.stream(to)
+		return err
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return step.Fail("make a pipe for", l.config.Name, err)
+	}
+	l.outputs = append(l.outputs, output{from: read, to: to, name: name})
+	l.plan.stdio[i], err = l.stream(write)
+	return errors.Join(err, write.Close(), l.giveAway(l.plan.stdio[i]))
+}
+
+// mayHandOn reports whether a stream gives the container no more than it should
+// have: a pipe, a socket, or /dev/null. A user of the container other than root
+// may open /dev/stdout only when it is theirs.
+func (l *launch) mayHandOn(f *os.File) bool {
+	var s unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &s) != nil {
+		return false
+	}
+	switch s.Mode & unix.S_IFMT {
+	case unix.S_IFIFO, unix.S_IFSOCK:
+		return l.config.hostUID(l.plan.user.uid) == s.Uid
+	case unix.S_IFCHR:
+		return s.Rdev == unix.Mkdev(1, 3)
+	}
+	return false
 }
 
 // giveAway makes a stream the container's user's, who may open /dev/stdout again.
@@ -199,10 +220,26 @@ func (l *launch) prepareTerminal() error {
 	l.plan.console, l.plan.consoleName = slave, strconv.Itoa(number)
 	l.plan.stdio = [3]int{slave, slave, slave}
 	if m := l.plan.monitor; m != nil {
+		m.fds[monitorStdin-monitorLock] = slave // see keepSlave
 		m.fds[monitorOutput-monitorLock], err = l.own(master)
 		return err
 	}
+	if err := l.keepSlave(slave); err != nil {
+		return err
+	}
 	l.master = os.NewFile(uintptr(master), "terminal")
+	return nil
+}
+
+// keepSlave keeps a copy of the slave open as long as the container's process
+// lives. Without, a moment in which nobody in the container has the terminal open
+// would look like its end.
+func (l *launch) keepSlave(slave int) error {
+	fd, err := unix.FcntlInt(uintptr(slave), unix.F_DUPFD_CLOEXEC, firstPrivate)
+	if err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	l.slave = os.NewFile(uintptr(fd), "terminal")
 	return nil
 }
 

@@ -105,7 +105,10 @@ func copyUntilExit(streams []*stream) {
 		if err != nil || exited && n == 0 {
 			return
 		}
-		exited = exited || set[0].Revents != 0
+		if !exited && set[0].Revents != 0 {
+			exited = true
+			_ = unix.Close(stdin) // the slave of a terminal: without it, its end shows
+		}
 		for i, s := range streams {
 			if set[i+1].Revents != 0 {
 				s.copy(buffer)
