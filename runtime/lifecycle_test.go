@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -340,5 +341,70 @@ func TestAliveWithoutDescriptors(t *testing.T) {
 	}
 	if !alive || !errors.Is(err, unix.EMFILE) {
 		t.Errorf("alive: %t, state.json: %v", alive, err)
+	}
+}
+
+// pidfds is how many descriptors of processes this one has.
+func pidfds(t *testing.T) (count int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		target, _ := os.Readlink("/proc/self/fd/" + e.Name()) // that of the directory is closed
+		if strings.Contains(target, "pidfd") {
+			count++
+		}
+	}
+	return count
+}
+
+// wait told "no such container" of one that is removed when it ends, after it had
+// waited for it.
+func TestWaitKnowsTheRemoved(t *testing.T) {
+	w := onlyStates(t)
+	c := w.kept(t, 1)
+	process := w.live(t, c.ID)
+	box, err := w.Container("kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := box.pidfd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	lock := w.locked(t, c.ID)
+	var result *Result
+	before := pidfds(t)
+	done := make(chan error)
+	go func() {
+		var err error
+		result, err = w.Wait(box)
+		done <- err
+	}()
+	for pidfds(t) == before { // until Wait has its own
+		time.Sleep(time.Millisecond)
+	}
+	if _, ok := exitCode(fd); ok {
+		t.Error("an exit code of a process that lives")
+	}
+	process.Process.Kill()
+	process.Wait()
+	if err := errors.Join(os.RemoveAll(w.running(c.ID)), w.erase(c.ID, c.Name)); err != nil {
+		t.Fatal(err)
+	}
+	lock.release()
+	err = <-done
+	var missing *NotFoundError
+	if _, ok := exitCode(fd); !ok { // before Linux 6.15
+		if !errors.As(err, &missing) {
+			t.Error(err)
+		}
+		return
+	}
+	if err != nil || result.ExitCode != 137 {
+		t.Errorf("%+v, %v", result, err)
 	}
 }
