@@ -12,7 +12,7 @@
 //	cloned                  package program runs them in the child, while launch.go makes the network
 //	running                 process.go waits, or monitor.go does it for a detached container
 //	entered                 exec.go, compile_exec.go
-//	ended                   lifecycle.go: end gives back what it held; Heal does it for the killed
+//	ended                   end.go gives back what it held; heal.go does it for the killed; stop.go, remove by end.go
 //
 // Package runtime knows nothing of command lines, and prints nothing: a Watch is
 // told what happens. It must be called on a thread that lasts as long as the
