@@ -76,10 +76,6 @@ func TestEveryOperationFails(t *testing.T) {
 			c.Tmpfs("/tmp")
 			return c
 		}
-		if mode == "detached" && !monitorIsHere() {
-			t.Log("detached: needs minictr-monitor beside the test")
-			continue
-		}
 		count := w.operations(t, config(), &whole)
 		before := descriptors(t)
 		for i := range count {
@@ -121,11 +117,6 @@ func (w *world) operations(t *testing.T, c *Config, keep **program.Program) int 
 // Tmpfs adds a tmpfs, so that the program has one of everything.
 func (c *Config) Tmpfs(path string) {
 	c.Mounts = append(c.Mounts, Mount{Type: "tmpfs", Source: "tmpfs", Destination: path})
-}
-
-func monitorIsHere() bool {
-	_, err := Beside("minictr-monitor")
-	return err == nil
 }
 
 // Every change to the host fails once, in a namespace where no container has run

@@ -22,6 +22,13 @@ import (
 const insideVariable = "MINICTR_TEST_INSIDE"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 7 && os.Args[5] == "finish" { // a monitor becomes minictr, which is this program
+		r := &Runtime{Root: os.Args[2], Runroot: os.Args[4]}
+		if err := r.Finish(os.Args[6]); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Geteuid() != 0 || os.Getenv(insideVariable) != "" {
 		stdruntime.LockOSThread() // containers die with the thread that made them
 		os.Exit(m.Run())
@@ -59,11 +66,12 @@ func newWorld(t *testing.T) *world {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", filepath.Join(bin, "true"), "./testdata/program")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	build(t, filepath.Join(bin, "true"), "./testdata/program")
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
 	}
+	build(t, filepath.Join(filepath.Dir(self), "minictr-monitor"), "../cmd/minictr-monitor")
 	for _, name := range []string{"sleep", "say", "exit", "pid", "cat", "links"} {
 		if err := os.Link(filepath.Join(bin, "true"), filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
@@ -71,6 +79,19 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { w.assertEmpty(t) })
 	return w
+}
+
+// build builds a static program.
+func build(t *testing.T, to, from string) {
+	t.Helper()
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("needs go: it builds what runs in the containers")
+	}
+	c := exec.Command("go", "build", "-o", to, from)
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // config is a container of the world that is removed when it ends.
