@@ -230,11 +230,13 @@ func TestStartWaitsForTheLock(t *testing.T) {
 	if err := w.Start("kept", Watch{}); !errors.Is(err, errLocked) {
 		t.Errorf("locked, not running: %v", err)
 	}
-	go func() {
+	var released sync.WaitGroup
+	released.Go(func() {
 		time.Sleep(20 * time.Millisecond)
 		lock.release()
-	}()
+	})
 	l, err := w.lockToStart(c.ID)
+	released.Wait()
 	if err != nil {
 		t.Fatal(err)
 	}
