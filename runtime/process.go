@@ -250,7 +250,30 @@ func ParseSignal(s string) (unix.Signal, error) {
 	if n := unix.SignalNum(name); n != 0 {
 		return n, nil
 	}
+	if n := realtimeSignal(name); n != 0 {
+		return n, nil
+	}
 	return 0, &SignalError{s}
+}
+
+// realtimeSignal reads SIGRTMIN+n and SIGRTMAX-n, signal(7); the C libraries keep
+// the first two of the kernel's for themselves. systemd's stop signal is one.
+func realtimeSignal(name string) unix.Signal {
+	const first, last = 34, 64
+	for prefix, base := range map[string]int{"SIGRTMIN": first, "SIGRTMAX": last} {
+		rest, found := strings.CutPrefix(name, prefix)
+		if !found {
+			continue
+		}
+		offset, err := strconv.Atoi(rest)
+		if rest == "" {
+			offset, err = 0, nil
+		}
+		if n := base + offset; err == nil && n >= first && n <= last {
+			return unix.Signal(n)
+		}
+	}
+	return 0
 }
 
 // SignalError is a signal that does not exist.

@@ -122,12 +122,12 @@ func TestCandidates(t *testing.T) {
 }
 
 func TestParseSignal(t *testing.T) {
-	for text, want := range map[string]unix.Signal{"": unix.SIGTERM, "KILL": unix.SIGKILL, "sigusr1": unix.SIGUSR1, "9": unix.SIGKILL, "15": unix.SIGTERM} {
+	for text, want := range map[string]unix.Signal{"": unix.SIGTERM, "KILL": unix.SIGKILL, "sigusr1": unix.SIGUSR1, "9": unix.SIGKILL, "15": unix.SIGTERM, "SIGRTMIN+3": 37, "rtmax-1": 63, "RTMIN": 34} {
 		if got, err := ParseSignal(text); err != nil || got != want {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"0", "-1", "65", "NONE", "SIG"} {
+	for _, text := range []string{"0", "-1", "65", "NONE", "SIG", "RTMIN-1", "RTMAX+1", "RTMIN+x"} {
 		if got, err := ParseSignal(text); err == nil {
 			t.Errorf("%q: %v", text, got)
 		}
