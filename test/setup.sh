@@ -5,7 +5,7 @@
 # missing and still succeeds: a test that needs a missing command is skipped and gives the reason.
 set -eu
 
-# GROUP  command     Debian package
+# GROUP  command or file  Debian package
 table='
 test     ip          iproute2
 test     nft         nftables
@@ -13,6 +13,10 @@ test     strace      strace
 test     nsenter     util-linux
 test     prlimit     util-linux
 test     busybox     busybox-static
+test     sysctl      procps
+test     gcc         gcc
+test     /usr/include/stdlib.h   libc6-dev
+test     /usr/include/seccomp.h  libseccomp-dev
 bench    gcc         gcc
 bench    busybox     busybox-static
 bench    ip          iproute2
@@ -35,7 +39,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 missing() {
 	echo "$table" | while read -r g command package; do
-		[ "$g" != "$group" ] || command -v "$command" >/dev/null || echo "$1" | sed "s/COMMAND/$command/; s/PACKAGE/$package/"
+		[ "$g" != "$group" ] || command -v "$command" >/dev/null || [ -e "$command" ] || echo "$1" | sed "s,COMMAND,$command,; s,PACKAGE,$package,"
 	done | sort -u | tr '\n' ' '
 }
 
