@@ -209,7 +209,7 @@ func TestAddDirectory(t *testing.T) {
 	}
 	check(t, step.Run(steps, nil))
 	check(t, step.Check(steps))
-	check(t, os.MkdirAll(work+"/work/x", 0o000))
+	check(t, os.MkdirAll(filepath.Join(work, "work", "x"), 0o000))
 	if err := steps[0].Apply(); !errors.Is(err, unix.EEXIST) {
 		t.Errorf("twice: %v", err)
 	}

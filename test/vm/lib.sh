@@ -36,7 +36,9 @@ mirror() {
 	local uri
 	# shellcheck disable=SC2016 # apt-get expands it
 	uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sed -n 's,/debian/*$,,p' | sort -u | head -n 1)
-	echo "${VM_MIRROR:-${uri:-http://deb.debian.org}}"
+	uri=${VM_MIRROR:-$uri}
+	[ -n "$uri" ] || { echo "vm: this machine's apt names no Debian mirror; set VM_MIRROR" >&2; return 1; }
+	echo "$uri"
 }
 
 # private_apt: from here on apt-get works in a root of its own for $VM_SUITE, with its own lists and no package
