@@ -42,7 +42,14 @@ func newHost(t *testing.T) *host {
 		mark: fmt.Sprintf("8%d%06d", os.Getpid(), time.Now().UnixNano()%1e6),
 	}
 	h.makeRootfs()
-	t.Cleanup(h.assertNothing)
+	t.Cleanup(func() {
+		if t.Failed() { // then there may be containers that nobody ends
+			for _, pid := range h.asleep() {
+				h.kill(pid)
+			}
+		}
+		h.assertNothing()
+	})
 	return h
 }
 
