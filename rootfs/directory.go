@@ -23,7 +23,7 @@ type AddDirectory struct {
 // the two directories for an Overlay. The mode of upper is that of the root
 // directory which the container sees.
 func WritableLayer(dir string) (upper, work string, steps []step.Step) {
-	upper, work = dir+"/diff", dir+"/work"
+	upper, work = dir+"/upper", dir+"/work"
 	return upper, work, []step.Step{
 		AddDirectory{Path: upper, Mode: 0o755, For: "the changes of the container"},
 		AddDirectory{Path: work, Mode: 0o700, For: "overlay's own use"},

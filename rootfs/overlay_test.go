@@ -219,7 +219,7 @@ func TestAddDirectory(t *testing.T) {
 	if err := step.Check(steps); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("after undo: %v", err)
 	}
-	if want := `mkdir -m 0755 '` + strings.ReplaceAll(base, "'", `'\''`) + `/diff'`; steps[0].String() != want {
+	if want := `mkdir -m 0755 '` + strings.ReplaceAll(base, "'", `'\''`) + `/upper'`; steps[0].String() != want {
 		t.Errorf("got %s, want %s", steps[0], want)
 	}
 	if want := "make a directory for the changes of the container"; steps[0].Words() != want {

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Through /proc/1/fd a container could open a file of the caller's again, for
@@ -48,5 +50,18 @@ func TestPipesAreHandedOn(t *testing.T) {
 	b := make([]byte, 64)
 	if n, err := read.Read(b); err != nil || string(b[:n]) != "hello\n" {
 		t.Errorf("%q, %v", b[:n], err)
+	}
+}
+
+// The mode of the container's root is not that of the caller's mask: its users
+// must be able to enter it.
+func TestMaskOfTheCallerIsNotTheContainers(t *testing.T) {
+	w := newWorld(t)
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	c := w.layered("say", "hello")
+	c.User = "1000"
+	if output, code := w.run(t, c); code != 0 || output != "hello\n" {
+		t.Errorf("exit code %d: %s", code, output)
 	}
 }

@@ -73,7 +73,7 @@ func (l *launch) mappedRoot() (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	overlay.Upper, overlay.Work = descriptorPath(own)+"/upper", descriptorPath(own)+"/work"
+	overlay.Upper, overlay.Work, _ = rootfs.WritableLayer(descriptorPath(own))
 	overlay.Lower = nil
 	for _, dir := range l.config.Image.Layers {
 		fd, err := l.idMount(dir, ns)

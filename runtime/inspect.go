@@ -6,6 +6,7 @@ import (
 
 	"github.com/minictr/minictr/cgroups"
 	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/logfile"
 	"github.com/minictr/minictr/runtime/step"
 )
@@ -62,13 +63,10 @@ func (r *Runtime) Usage(c *Container) (map[string]string, cgroups.Stats, error) 
 // Files are the paths of what minictr keeps for a container. A file need not be
 // there: a container that is not detached has no log.
 type Files struct {
-	Dir        string // of all of them
-	Log        string
-	Hostname   string // mounted as /etc/hostname, and so on
-	Hosts      string
-	ResolvConf string
-	Upper      string // the container's own layer; empty with --rootfs
-	Work       string
+	Dir   string // of all of them
+	Log   string
+	Upper string // the container's own layer; empty with --rootfs
+	Work  string
 }
 
 // Files returns the container's files.
@@ -76,10 +74,9 @@ func (r *Runtime) Files(c *Container) Files {
 	id := c.Config.ID
 	f := Files{
 		Dir: r.lasting(id), Log: r.lasting(id, logfile.Name),
-		Hostname: r.lasting(id, "hostname"), Hosts: r.lasting(id, "hosts"), ResolvConf: r.lasting(id, "resolv.conf"),
 	}
 	if c.Config.Image.Rootfs == "" {
-		f.Upper, f.Work = r.lasting(id, "upper"), r.lasting(id, "work")
+		f.Upper, f.Work, _ = rootfs.WritableLayer(r.lasting(id))
 	}
 	return f
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/step"
 )
 
@@ -59,9 +60,8 @@ func (l *launch) create() error {
 	c := l.config
 	steps := []step.Step{&makeContainer{launch: l, path: l.lasting(c.ID)}, &reserveName{l.Runtime, c.Name, c.ID}}
 	if c.Image.Rootfs == "" {
-		steps = append(steps,
-			&makeDirectory{l.lasting(c.ID, "upper"), 0o755, "the container's own layer"},
-			&makeDirectory{l.lasting(c.ID, "work"), 0o700, "the overlay's work"})
+		_, _, layer := rootfs.WritableLayer(l.lasting(c.ID))
+		steps = append(steps, layer...)
 	}
 	return l.apply(steps...)
 }

@@ -23,7 +23,7 @@ const (
 	monitorPidfd  = 4 // the container's first process
 	monitorOutput = 5 // read end of its standard output, or the terminal's master
 	monitorError  = 6 // read end of its standard error, or /dev/null
-	monitorStdin  = 7 // write end of its standard input, held open, or /dev/null
+	monitorStdin  = 7 // held open: the write end of its standard input, its terminal, or /dev/null
 )
 
 // monitor is what compile needs to make the program of a monitor.

@@ -81,9 +81,8 @@ func (l *launch) prepareRoot() (err error) {
 
 // overlay is the image's layers below the container's own.
 func (l *launch) overlay() rootfs.Overlay {
-	return rootfs.Overlay{
-		Lower: l.config.Image.Layers, Upper: l.lasting(l.config.ID, "upper"), Work: l.lasting(l.config.ID, "work"), Volatile: l.config.Remove,
-	}
+	upper, work, _ := rootfs.WritableLayer(l.lasting(l.config.ID))
+	return rootfs.Overlay{Lower: l.config.Image.Layers, Upper: upper, Work: work, Volatile: l.config.Remove}
 }
 
 // prepareMounts opens the sources of the bind mounts and makes the mount points.

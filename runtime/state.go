@@ -24,8 +24,7 @@ import (
 //	        config.json          what was asked (Config)
 //	        result.json          how the last run ended (Result)
 //	        upper/ work/         the container's own layer
-//	        log                  its output, when detached
-//	        hostname hosts resolv.conf
+//	        log                  its output, but for a foreground run with --rm
 //	/run/minictr/                --runroot: what a reboot ends
 //	    containers/ID/
 //	        state.json           the running process (State)

@@ -111,11 +111,6 @@ func Fchownat(directory Arg, path string, uid, gid uint32) Op {
 	return op("fchownat", unix.SYS_FCHOWNAT, directory, Text(path), Number(uid), Number(gid), Flags{unix.AT_SYMLINK_NOFOLLOW, atFlags})
 }
 
-// Fchown is fchown(2).
-func Fchown(fd Arg, uid, gid uint32) Op {
-	return op("fchown", unix.SYS_FCHOWN, fd, Number(uid), Number(gid))
-}
-
 // Fchdir is fchdir(2).
 func Fchdir(fd Arg) Op { return op("fchdir", unix.SYS_FCHDIR, fd) }
 
@@ -198,20 +193,6 @@ func Setsid() Op { return op("setsid", unix.SYS_SETSID) }
 // ControllingTerminal is ioctl(2) with TIOCSCTTY.
 func ControllingTerminal(fd Arg) Op {
 	return op("ioctl", unix.SYS_IOCTL, fd, Constant{unix.TIOCSCTTY, "TIOCSCTTY"}, Number(0))
-}
-
-// LinkUp is ioctl(2) with SIOCSIFFLAGS: brings up the named link of the
-// caller's network namespace. fd is any socket.
-func LinkUp(fd Arg, name string) Op {
-	request := make([]byte, 40) // struct ifreq
-	copy(request, name)
-	copy(request[16:], []byte{unix.IFF_UP, 0})
-	return op("ioctl", unix.SYS_IOCTL, fd, Constant{unix.SIOCSIFFLAGS, "SIOCSIFFLAGS"}, Memory{request, "{ifr_name=" + Text(name).String() + ", ifr_flags=IFF_UP}"})
-}
-
-// Socket is socket(2).
-func Socket(domain, kind uint64) Op {
-	return op("socket", unix.SYS_SOCKET, Flags{domain, socketDomains}, Flags{kind | unix.SOCK_CLOEXEC, socketKinds}, Number(0))
 }
 
 // Unshare is unshare(2).
