@@ -1,16 +1,12 @@
 package rootfs
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
-	"slices"
-	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,17 +18,26 @@ import (
 // found; after Close, or when the process is killed, nothing of what was not
 // committed remains for longer than until the next one.
 //
-// What is found after a power cut is whole: a layer's file system is synced
-// (syncfs(2)) before the layer gets its name, and each file before it gets its
-// own. Downloaded blobs are not synced, since they are thrown away.
+// What is found after a power cut is whole. Commit syncs the file system once
+// (syncfs(2)) before it names the image. A layer without an image counts only
+// for the boot in which it was unpacked, and a blob without one is verified
+// before it is used.
 type Transaction struct {
+	// KeepUnused lets the layers and blobs of a transaction that fails stay for a
+	// day, so that the next attempt goes on where this one stopped. Those of one
+	// that is killed always do.
+	KeepUnused bool
+
 	store   *Store
 	scratch *scratch
 	adding  *os.File // keeps the sweep away
 	layers  int      // unpacked by this transaction
+
+	mu  sync.Mutex
+	own map[string]bool // files of layers and blobs that it has seen to
 }
 
-// Begin starts a transaction, after removing what killed ones left. The store
+// Begin starts a transaction, after removing the scratch of killed ones. The store
 // is made where it does not exist.
 func (s *Store) Begin() (*Transaction, error) {
 	t := &Transaction{store: s}
@@ -54,7 +59,7 @@ func (s *Store) Begin() (*Transaction, error) {
 
 func (s *Store) makeDirs() error {
 	dirs := []string{s.root + "/l"}
-	for _, name := range []string{"blobs/sha256", "ids", "refs", "layers", "locks", "tmp"} {
+	for _, name := range []string{"blobs/sha256", "ids", "refs", "layers", "locks", "partial", "tmp"} {
 		dirs = append(dirs, s.path(name))
 	}
 	for _, dir := range dirs {
@@ -69,10 +74,13 @@ func (s *Store) makeDirs() error {
 	return errors.Join(err, f.Close())
 }
 
-// Close ends the transaction and removes its temporary files and every layer
-// and blob in the store that no image uses, unless others add just now.
+// Close ends the transaction and removes its temporary files, and every layer
+// and blob that no image uses and that is its own or a day old, unless others
+// add just now.
 func (t *Transaction) Close() error {
-	err := errors.Join(bare(t.scratch.close()), t.adding.Close(), t.store.sweep())
+	err := errors.Join(bare(t.scratch.close()), t.adding.Close(), t.store.sweep(func(file string) bool {
+		return t.own[file] && !t.KeepUnused || isOld(file)
+	}))
 	return step.Fail("close image store", t.store.root, err)
 }
 
@@ -90,194 +98,12 @@ func (t *Transaction) TempFile() (*os.File, error) {
 	return f, step.Fail("make temporary file in", t.scratch.dir, bare(err))
 }
 
-// HasLayer reports whether the layer upon those of below is in the store, so
-// that it need not be fetched.
-func (t *Transaction) HasLayer(below []Layer, diffID string) (Layer, bool) {
-	return t.store.readLayer(chainID(topChain(below), diffID))
-}
-
-// AddLayer adds the layer that lies upon those of below. open gives its
-// uncompressed tar stream and is called only when the layer is not in the store
-// yet. The stream is checked against diffID; an empty diffID takes what comes.
-// Two processes that add one layer at once unpack it once.
-func (t *Transaction) AddLayer(ctx context.Context, below []Layer, diffID string, open func() (io.ReadCloser, error)) (Layer, error) {
-	if diffID == "" {
-		return t.addUnknown(ctx, below, open)
-	}
-	if err := checkSHA256(diffID); err != nil {
-		return Layer{}, step.Fail("add layer", "", err)
-	}
-	chain := chainID(topChain(below), diffID)
-	lock, err := t.lockLayer(ctx, chain)
-	if err != nil {
-		return Layer{}, step.Fail("add layer", diffID, err)
-	}
-	defer lock.Close()
-	if layer, have := t.store.readLayer(chain); have {
-		return layer, nil
-	}
-	dir, layer, err := t.unpack(ctx, below, open)
-	if err == nil && layer.DiffID != diffID {
-		err = fmt.Errorf("content is %s: digest mismatch", layer.DiffID)
-	}
-	if err == nil {
-		err = t.place(dir, layer)
-	}
-	if err != nil {
-		return Layer{}, step.Fail("add layer", diffID, errors.Join(err, bare(os.RemoveAll(dir))))
-	}
-	return layer, nil
-}
-
-// addUnknown unpacks first and sees afterwards which layer it was.
-func (t *Transaction) addUnknown(ctx context.Context, below []Layer, open func() (io.ReadCloser, error)) (Layer, error) {
-	dir, layer, err := t.unpack(ctx, below, open)
-	if err != nil {
-		return Layer{}, step.Fail("add layer", "", errors.Join(err, bare(os.RemoveAll(dir))))
-	}
-	lock, err := t.lockLayer(ctx, layer.ChainID)
-	if err != nil {
-		return Layer{}, step.Fail("add layer", layer.DiffID, err)
-	}
-	defer lock.Close()
-	if present, have := t.store.readLayer(layer.ChainID); have {
-		return present, step.Fail("remove", dir, bare(os.RemoveAll(dir)))
-	}
-	return layer, step.Fail("add layer", layer.DiffID, t.place(dir, layer))
-}
-
-// lockLayer waits until no other process unpacks the layer, or ctx ends.
-func (t *Transaction) lockLayer(ctx context.Context, chain string) (*os.File, error) {
-	for {
-		f, err := t.store.lock("locks/"+hexOf(chain), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return f, bare(err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(20 * time.Millisecond): // flock(2) cannot be told to end with ctx
-		}
-	}
-}
-
-// unpack makes the layer's directory in the scratch directory and returns where.
-func (t *Transaction) unpack(ctx context.Context, below []Layer, open func() (io.ReadCloser, error)) (dir string, layer Layer, err error) {
-	t.layers++
-	dir = t.scratch.path("layer" + strconv.Itoa(t.layers))
-	stream, err := open()
-	if err != nil {
-		return dir, Layer{}, err
-	}
-	defer func() { _ = stream.Close() }() // it was only read
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return dir, Layer{}, bare(err)
-	}
-	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return dir, Layer{}, err
-	}
-	defer unix.Close(root)
-	if err := unix.Fchmod(root, 0o755); err != nil {
-		return dir, Layer{}, err
-	}
-	parents, done, err := openLayers(below)
-	if err != nil {
-		return dir, Layer{}, err
-	}
-	defer done()
-	hash := sha256.New()
-	all := io.TeeReader(&contextReader{ctx, stream}, hash)
-	size, err := Unpack(root, all, UnpackOptions{Parents: parents})
-	if err == nil {
-		_, err = io.Copy(io.Discard, all) // the digest is that of the whole stream, padding too
-	}
-	if err == nil {
-		err = unix.Syncfs(root)
-	}
-	diffID := "sha256:" + hex.EncodeToString(hash.Sum(nil))
-	return dir, t.store.layer(below, diffID, size), err
-}
-
-// openLayers opens the directories, the topmost first.
-func openLayers(below []Layer) (fds []int, done func(), err error) {
-	done = func() {
-		for _, fd := range fds {
-			_ = unix.Close(fd) // a path descriptor has nothing to lose
-		}
-	}
-	for _, l := range slices.Backward(below) {
-		fd, err := unix.Open(l.Dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			done()
-			return nil, nil, step.Fail("open layer", l.Dir, err)
-		}
-		fds = append(fds, fd)
-	}
-	return fds, done, nil
-}
-
-// A contextReader ends with its context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c *contextReader) Read(b []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(b)
-}
-
-func (s *Store) layer(below []Layer, diffID string, size int64) Layer {
-	chain := chainID(topChain(below), diffID)
-	return Layer{DiffID: diffID, ChainID: chain, Size: size, Dir: s.layerDir(chain)}
-}
-
-func topChain(below []Layer) string {
-	if len(below) == 0 {
-		return ""
-	}
-	return below[len(below)-1].ChainID
-}
-
-// place gives an unpacked layer its name. The caller holds the layer's lock.
-func (t *Transaction) place(dir string, layer Layer) error {
-	data, err := json.Marshal(layer)
-	if err != nil {
-		return err
-	}
-	if err := t.scratch.writeFile(t.store.layerFile(layer.ChainID), data); err != nil {
-		return bare(err)
-	}
-	err = unix.Rename(dir, layer.Dir)
-	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOTEMPTY) { // a directory that lost its file
-		if err = unix.Rename(layer.Dir, dir+".old"); err == nil {
-			err = unix.Rename(dir, layer.Dir)
-		}
-	}
-	return err
-}
-
-// readLayer returns the layer if it is whole: it has its file and its directory.
-func (s *Store) readLayer(chain string) (Layer, bool) {
-	var l Layer
-	data, err := os.ReadFile(s.layerFile(chain))
-	if err != nil || json.Unmarshal(data, &l) != nil || l.ChainID != chain {
-		return Layer{}, false
-	}
-	l.Dir = s.layerDir(chain)
-	st, err := os.Lstat(l.Dir)
-	return l, err == nil && st.IsDir()
-}
-
 // NewImage is what Commit needs to know.
 type NewImage struct {
 	Config     []byte      // the configuration, whose SHA-256 is the image's id
 	Manifest   []byte      // the manifest, if there is one
 	Digest     string      // of what the name meant: the manifest's, or an index's; may be empty
-	Layers     []Layer     // from AddLayer or HasLayer, the lowest first
+	Layers     []Layer     // from AddLayer or HasLayer, the lowest first, each with its blob
 	References []Reference // names for the image; another image that has one loses it
 }
 
@@ -288,6 +114,9 @@ func (t *Transaction) Commit(n NewImage) (*Image, error) {
 	c, err := parseImageConfig(n.Config)
 	if err == nil {
 		err = checkLayers(c.RootFS.DiffIDs, n.Layers)
+	}
+	if err == nil {
+		err = t.checkBlobs(n.Layers)
 	}
 	if err != nil {
 		return nil, step.Fail("add image", id, err)
@@ -315,8 +144,8 @@ func checkLayers(diffIDs []string, layers []Layer) error {
 	return nil
 }
 
-// publish writes the blobs, then the image, then its names, and holds Remove off
-// meanwhile.
+// publish puts all that the image is made of onto the disk, then writes the
+// image, then its names, and holds Remove off meanwhile.
 func (t *Transaction) publish(image *Image, n NewImage) error {
 	for _, blob := range [][]byte{n.Config, n.Manifest} {
 		if len(blob) == 0 {
@@ -326,7 +155,7 @@ func (t *Transaction) publish(image *Image, n NewImage) error {
 			return err
 		}
 	}
-	if err := syncDirectory(t.store.root + "/l"); err != nil {
+	if err := t.settle(n.Layers); err != nil {
 		return err
 	}
 	lock, err := t.store.lock("lock", unix.LOCK_EX)
@@ -346,6 +175,43 @@ func (t *Transaction) publish(image *Image, n NewImage) error {
 	return nil
 }
 
+// settle makes layers and blobs last: they are on the disk, and known to be.
+func (t *Transaction) settle(layers []Layer) error {
+	var young []storedLayer
+	for _, l := range layers {
+		stored, err := t.store.readStored(l.ChainID)
+		if err != nil {
+			return err
+		}
+		if stored.Boot != "" {
+			young = append(young, stored)
+		}
+	}
+	if len(young) == 0 && len(t.own) == 0 {
+		return nil
+	}
+	if err := t.sync(); err != nil {
+		return err
+	}
+	for _, l := range young {
+		l.Boot = ""
+		if err := t.writeLayer(l); err != nil {
+			return err
+		}
+	}
+	return t.keepBlobs(layers)
+}
+
+// sync writes everything in the store's file system to the disk.
+func (t *Transaction) sync() error {
+	f, err := os.Open(t.store.root)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
+}
+
 func (t *Transaction) writeImage(file string, image Image) error {
 	data, err := json.Marshal(image)
 	if err != nil {
@@ -354,8 +220,13 @@ func (t *Transaction) writeImage(file string, image Image) error {
 	return t.scratch.writeFile(file, data)
 }
 
+// syncDirectory makes the names in a directory last; one that is not there has
+// none.
 func syncDirectory(dir string) error {
 	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

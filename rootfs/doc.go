@@ -15,7 +15,7 @@
 //	reference.go   "alpine" -> docker.io/library/alpine:latest
 //	config.go      an image's config JSON -> what a run needs of it
 //	store.go       references -> images -> layer directories: lookup, list
-//	add.go         the writing side: a transaction that adds layers and images
+//	add.go           the writing side: a transaction that adds images; addlayer.go, blob.go, newblob.go their parts
 //	remove.go      taking references back, and the sweep of what nobody uses
 //	unpack.go      one layer's tar stream -> a directory; entry.go makes one entry
 //	overlay.go     layers + writable directory -> detached mount

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -65,10 +66,42 @@ func (s *Store) Remove(name string, o RemoveOptions) (Removed, error) {
 	if err != nil {
 		return Removed{}, err
 	}
-	if err := s.unlink(removed); err != nil {
+	before, err := s.used()
+	if err == nil {
+		err = s.unlink(removed)
+	}
+	if err != nil {
 		return Removed{}, step.Fail("remove image", printable(name), bare(err))
 	}
-	return removed, step.Fail("remove unused layers of", printable(name), bare(s.sweep()))
+	err = s.sweep(func(file string) bool { return before[file] || isOld(file) })
+	return removed, step.Fail("remove unused layers of", printable(name), bare(err))
+}
+
+// keepUnused is how long what no image uses stays, after it was written: the
+// layers and blobs of a pull that failed, for the next one to go on with.
+const keepUnused = 24 * time.Hour
+
+// isOld reports whether the file got its name longer ago than that.
+func isOld(file string) bool { return isOldAt(file, time.Now()) }
+
+// isOldAt asks for the last change of the inode: a layer brings its own other
+// times.
+func isOldAt(file string, now time.Time) bool {
+	var st unix.Stat_t
+	if unix.Lstat(file, &st) != nil {
+		return false // gone
+	}
+	return now.Sub(time.Unix(st.Ctim.Unix())) > keepUnused
+}
+
+// Prune removes at once what no image uses: the rest of pulls that failed. Where
+// a transaction runs, it does nothing.
+func (s *Store) Prune() error {
+	err := s.sweep(func(string) bool { return true })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // no store
+	}
+	return step.Fail("remove what no image uses in", s.root, bare(err))
 }
 
 // decide is the pure part: which names go, and whether the image goes too.
@@ -127,12 +160,12 @@ func (s *Store) unlink(r Removed) error {
 	return os.Remove(s.idFile(r.Deleted))
 }
 
-// sweep removes the layers and blobs that no image uses. While a transaction
-// runs it does nothing: that may rely on a layer it found, and sweeps itself when
-// it ends. A layer loses its file before its directory, so that a sweep that is
-// killed leaves none that is taken for whole; and nothing is made, so that it
-// works on a full disk.
-func (s *Store) sweep() error {
+// sweep removes the layers and blobs that no image uses, as far as may says. While
+// a transaction runs it does nothing: that may rely on a layer it found, and
+// sweeps itself when it ends. A layer loses its file before its directory, so
+// that a sweep that is killed leaves none that is taken for whole; and nothing
+// is made, so that it works on a full disk.
+func (s *Store) sweep(may func(file string) bool) error {
 	alone, err := s.lock("adding", unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return nil
@@ -146,10 +179,10 @@ func (s *Store) sweep() error {
 		return err
 	}
 	errs := []error{s.removeLeftovers()}
-	for _, dir := range []string{s.path("layers"), filepath.Join(s.root, "l"), s.path("blobs", "sha256"), s.path("locks")} {
-		errs = append(errs, removeUnused(dir, used), syncDirectory(dir))
+	for _, dir := range []string{s.path("layers"), filepath.Join(s.root, "l"), s.path("blobs", "sha256"), s.path("partial")} {
+		errs = append(errs, removeUnused(dir, used, may), syncDirectory(dir))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, removeUnused(s.path("locks"), nil, func(string) bool { return true }))...)
 }
 
 // used is the set of files and directories that some image needs.
@@ -164,18 +197,22 @@ func (s *Store) used() (map[string]bool, error) {
 			used[s.blobFile(i.ID)], used[s.blobFile(i.Manifest)] = true, true
 			for _, l := range i.Layers {
 				used[l.Dir], used[s.layerFile(l.ChainID)] = true, true
+				if l.Blob != "" {
+					used[s.blobFile(l.Blob)] = true
+				}
 			}
 		}
 	}
 	return used, nil
 }
 
-// removeUnused removes what is not used from one directory of the store.
-func removeUnused(dir string, used map[string]bool) error {
+// removeUnused removes from one directory of the store what is not used and may
+// go.
+func removeUnused(dir string, used map[string]bool, may func(file string) bool) error {
 	names, err := readDirNames(dir)
 	errs := []error{err}
 	for _, name := range names {
-		if file := filepath.Join(dir, name); !used[file] {
+		if file := filepath.Join(dir, name); !used[file] && may(file) {
 			errs = append(errs, os.RemoveAll(file))
 		}
 	}

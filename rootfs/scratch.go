@@ -66,6 +66,15 @@ func (s *scratch) path(name string) string { return filepath.Join(s.dir, name) }
 // writeFile makes the file appear with its content, on the disk before it has
 // its name. One that exists is replaced.
 func (s *scratch) writeFile(file string, data []byte) error {
+	return s.write(file, data, (*os.File).Sync)
+}
+
+// replaceFile is writeFile for what a power cut may take.
+func (s *scratch) replaceFile(file string, data []byte) error {
+	return s.write(file, data, func(*os.File) error { return nil })
+}
+
+func (s *scratch) write(file string, data []byte, settle func(*os.File) error) error {
 	temporary := s.path("file")
 	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -73,7 +82,7 @@ func (s *scratch) writeFile(file string, data []byte) error {
 	}
 	_, err = f.Write(data)
 	if err == nil {
-		err = f.Sync()
+		err = settle(f)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err

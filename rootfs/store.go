@@ -22,7 +22,8 @@ import (
 //
 //	ROOT/l/<32 digits>                 one unpacked layer, named short for overlay's options
 //	ROOT/images/layers/<chain>.json    what that layer is
-//	ROOT/images/blobs/sha256/<digest>  configurations and manifests as published
+//	ROOT/images/blobs/sha256/<digest>  configurations, manifests and layers as published
+//	ROOT/images/partial/<digest>       a layer's blob on its way; flock says that somebody writes it
 //	ROOT/images/ids/<image id>.json    an image: run configuration and layers
 //	ROOT/images/refs/<key>.json        the same, for a reference; key is its SHA-256
 //	ROOT/images/tmp/<random>/          what a running transaction makes; flock says that it runs
@@ -31,8 +32,9 @@ import (
 //	ROOT/images/adding                 shared: a transaction runs; exclusive: the sweep
 //
 // Later files refer to earlier ones and are written later: a layer is whole when
-// its directory has its name, an image when its file in ids exists. Every file
-// is written under a temporary name and renamed, so that a reader needs no lock.
+// its directory has its name, an image when its file in ids exists; then all its
+// blobs and layers are there. Every file is written under a temporary name and
+// renamed, so that a reader needs no lock.
 type Store struct {
 	root string
 }
@@ -59,6 +61,11 @@ type Layer struct {
 	ChainID string `json:"chainID"` // of it and all below: OCI image-spec, config.md, "Layer ChainID"
 	Size    int64  `json:"size"`    // bytes of file content
 	Dir     string `json:"-"`       // absolute
+	// Blob is the digest of the published form, mostly compressed, that the
+	// image's manifest names. Two images may have one layer in two forms. It is
+	// empty in the images of a store that older programs filled.
+	Blob     string `json:"blob,omitempty"`
+	BlobSize int64  `json:"blobSize,omitempty"` // bytes
 }
 
 // Size is the bytes of file content of all layers.

@@ -86,7 +86,7 @@ func addImage(t testing.TB, s *Store, names []string, layers ...[]byte) *Image {
 func files(t testing.TB, root string) []string {
 	t.Helper()
 	var names []string
-	for _, dir := range []string{"l", "images/tmp", "images/locks", "images/layers", "images/blobs/sha256", "images/ids", "images/refs"} {
+	for _, dir := range []string{"l", "images/tmp", "images/locks", "images/layers", "images/blobs/sha256", "images/partial", "images/ids", "images/refs"} {
 		found, err := readDirNames(filepath.Join(root, dir))
 		check(t, err)
 		for _, name := range found {

@@ -66,6 +66,9 @@ func spool(ctx context.Context, tx *rootfs.Transaction, r io.Reader) (tree, erro
 	return indexTar(file)
 }
 
+// writerOnly hides ReadFrom, which would not use buffers of a good size.
+type writerOnly struct{ io.Writer }
+
 // interruptReader ends with ctx even while r waits for input. Its goroutine
 // lasts as long as that.
 func interruptReader(ctx context.Context, r io.Reader) io.Reader {
@@ -174,19 +177,20 @@ func (t *tarTree) Close() error { return t.file.Close() }
 // it is a source.
 type layout struct{ tree tree }
 
-func (l layout) blob(_ context.Context, digest v1.Hash) (io.ReadCloser, error) {
+func (l layout) blob(_ context.Context, blob v1.Descriptor, _ int64) (r io.ReadCloser, begins int64, err error) {
+	digest := blob.Digest
 	if digest.Algorithm != "sha256" {
-		return nil, fmt.Errorf("digest %s: only sha256 is supported", digest)
+		return nil, 0, fmt.Errorf("digest %s: only sha256 is supported", digest)
 	}
-	r, err := l.tree.open("blobs/sha256/" + digest.Hex)
+	r, err = l.tree.open("blobs/sha256/" + digest.Hex)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("archive does not have blob %s", digest)
 	}
-	return r, err
+	return r, 0, err
 }
 
 func (l layout) manifest(ctx context.Context, digest v1.Hash) ([]byte, error) {
-	r, err := l.blob(ctx, digest)
+	r, _, err := l.blob(ctx, v1.Descriptor{Digest: digest}, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -214,23 +218,4 @@ func readLimited(r io.Reader, limit int64) ([]byte, error) {
 		err = fmt.Errorf("larger than %d bytes", limit)
 	}
 	return data, err
-}
-
-// verified is the fetcher for archives: it reads the blob once for its digest,
-// and gives it from the beginning. A blob without digest is judged by its diff
-// id when it is unpacked.
-func verified(ctx context.Context, l layer, _ func(int64)) (io.ReadCloser, error) {
-	if l.blob.Digest.Hex != "" {
-		r, err := l.open(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = r.Close() }() // it was only read
-		v := newVerifier(l.blob)
-		_, err = io.Copy(v, io.LimitReader(r, l.blob.Size+1))
-		if err := v.verdict(err); err != nil {
-			return nil, err
-		}
-	}
-	return l.open(ctx)
 }

@@ -27,17 +27,20 @@ type image struct {
 // A layer is one layer of an image that is not in the store yet.
 type layer struct {
 	diffID string
-	blob   v1.Descriptor // of the compressed form; zero in an archive that has none
-	// open gives the blob as it is stored, perhaps compressed, from the beginning.
-	open func(ctx context.Context) (io.ReadCloser, error)
+	blob   v1.Descriptor // of the published form; zero where there is none yet
+	open   opener        // the blob as it is stored, perhaps compressed
 }
+
+// An opener opens a blob from that byte on or, where its source cannot, from an
+// earlier one, and says from which. The reader verifies nothing.
+type opener func(ctx context.Context, from int64) (r io.ReadCloser, begins int64, err error)
 
 // A source is where manifests and blobs come from: a registry, or an OCI layout.
 type source interface {
 	// manifest returns what the digest names, verified.
 	manifest(ctx context.Context, digest v1.Hash) ([]byte, error)
-	// blob opens a blob; the reader verifies nothing.
-	blob(ctx context.Context, digest v1.Hash) (io.ReadCloser, error)
+	// blob opens a blob, as an opener does.
+	blob(ctx context.Context, blob v1.Descriptor, from int64) (r io.ReadCloser, begins int64, err error)
 }
 
 // Limits of what is held in memory. OCI distribution-spec, "Pushing Manifests":
@@ -117,8 +120,8 @@ func readImage(ctx context.Context, src source, raw []byte, h header) (image, er
 	}
 	img := image{manifest: raw, config: config}
 	for i, blob := range h.Layers {
-		img.layers = append(img.layers, layer{diffID: ids[i], blob: blob, open: func(ctx context.Context) (io.ReadCloser, error) {
-			return src.blob(ctx, blob.Digest)
+		img.layers = append(img.layers, layer{diffID: ids[i], blob: blob, open: func(ctx context.Context, from int64) (io.ReadCloser, int64, error) {
+			return src.blob(ctx, blob, from)
 		}})
 	}
 	return img, nil
@@ -129,7 +132,7 @@ func readBlob(ctx context.Context, src source, blob v1.Descriptor, limit int64) 
 	if blob.Size > limit {
 		return nil, fmt.Errorf("larger than %d bytes", limit)
 	}
-	r, err := src.blob(ctx, blob.Digest)
+	r, _, err := src.blob(ctx, blob, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -85,13 +85,14 @@ func (c *command) importInto(ctx context.Context, tx *rootfs.Transaction, config
 		}
 		in = f
 	}
-	layer, err := tx.AddLayer(ctx, nil, "", func() (io.ReadCloser, error) {
-		return decompress(interruptReader(ctx, in))
-	})
+	tree, err := addUnpacked(ctx, tx, nil, layer{open: func(context.Context, int64) (io.ReadCloser, int64, error) {
+		return io.NopCloser(interruptReader(ctx, in)), 0, nil
+	}})
 	if err != nil {
 		return nil, err
 	}
-	diffID, err := v1.NewHash(layer.DiffID)
+	layers := []rootfs.Layer{tree}
+	diffID, err := v1.NewHash(tree.DiffID)
 	if err != nil {
 		return nil, err
 	}
@@ -100,5 +101,9 @@ func (c *command) importInto(ctx context.Context, tx *rootfs.Transaction, config
 	if err != nil {
 		return nil, err
 	}
-	return tx.Commit(rootfs.NewImage{Config: raw, Layers: []rootfs.Layer{layer}, References: names})
+	manifest, err := newManifest(raw, layers)
+	if err != nil {
+		return nil, err
+	}
+	return tx.Commit(rootfs.NewImage{Config: raw, Manifest: manifest, Layers: layers, References: names})
 }

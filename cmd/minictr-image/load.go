@@ -76,7 +76,7 @@ func (c *command) loadInto(ctx context.Context, tx *rootfs.Transaction, given []
 		if err := c.checkPlatform(f.image); err != nil {
 			return err
 		}
-		added, err := install(ctx, tx, f.image, f.names, silent{}, verified)
+		added, err := install(ctx, tx, f.image, f.names, silent{})
 		if err != nil {
 			return err
 		}
@@ -275,12 +275,12 @@ func readDockerImage(t tree, e dockerImage) (image, error) {
 	}
 	img := image{config: config}
 	for i, name := range e.Layers {
-		img.layers = append(img.layers, layer{diffID: ids[i], open: func(context.Context) (io.ReadCloser, error) {
+		img.layers = append(img.layers, layer{diffID: ids[i], open: func(context.Context, int64) (io.ReadCloser, int64, error) {
 			r, err := t.open(name)
 			if err != nil {
 				err = fmt.Errorf("layer %q: %w", name, err)
 			}
-			return r, err
+			return r, 0, err
 		}})
 	}
 	return img, nil

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/step"
@@ -29,6 +32,7 @@ func pull(ctx context.Context, c *command) error {
 	var image *rootfs.Image
 	err = c.transaction(func(tx *rootfs.Transaction) error {
 		image, err = c.pullInto(ctx, tx, ref)
+		tx.KeepUnused = !errors.Is(err, unix.ENOSPC) // for the next attempt
 		return step.Fail("pull", ref.String(), cause(ctx, err))
 	})
 	if err != nil {
@@ -65,7 +69,7 @@ func (c *command) pullInto(ctx context.Context, tx *rootfs.Transaction, ref root
 		return nil, err
 	}
 	defer show.finish()
-	return install(ctx, tx, img, []rootfs.Reference{ref}, show, download(tx, r))
+	return install(ctx, tx, img, []rootfs.Reference{ref}, show)
 }
 
 // layerNames are what Docker calls the layers: the first 12 digits of the blob,

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,8 +26,11 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	ocilayout "github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sys/unix"
+
+	"github.com/minictr/minictr/rootfs"
 )
 
 // A server is a registry on loopback. before, when set, may answer in its place.
@@ -192,7 +199,7 @@ func TestPullFails(t *testing.T) {
 		{"schema 1", "image is in Docker's schema 1 format, which is not supported", "push it again with a Docker of this decade, or `docker save` it and `minictr load` the archive", answer("/manifests/", 200, string(types.DockerManifestSchema1Signed), `{"schemaVersion":1,"fsLayers":[]}`)},
 		{"empty index", "no image for linux/HOSTARCH in the index", "", answer("/manifests/", 200, string(types.OCIImageIndex), `{"schemaVersion":2,"manifests":[]}`)},
 		{"layer missing", "registry HOST does not have blob " + blob, "", answer(blob, 404, "", "")},
-		{"layer truncated", fmt.Sprintf("download: blob %s: truncated: %d of %d bytes", blob, 10, len(content)), "", func(w http.ResponseWriter, r *http.Request) bool {
+		{"layer truncated", fmt.Sprintf("blob %s: truncated: %d of %d bytes", blob, 10, len(content)), "", func(w http.ResponseWriter, r *http.Request) bool {
 			if !strings.Contains(r.URL.Path, blob) {
 				return false
 			}
@@ -200,9 +207,9 @@ func TestPullFails(t *testing.T) {
 			_, _ = w.Write(content[:10])
 			return true
 		}},
-		{"layer too short", fmt.Sprintf("download: blob %s: truncated: %d of %d bytes", blob, 4, len(content)), "", answer(blob, 200, "", "four")},
-		{"layer wrong", "download: blob " + blob + ": digest mismatch: content is " + digestOf(bytes.Repeat([]byte("x"), len(content))), "", answer(blob, 200, "", strings.Repeat("x", len(content)))},
-		{"layer too long", fmt.Sprintf("download: blob %s: digest mismatch: %d bytes instead of %d", blob, len(content)+1, len(content)), "", answer(blob, 200, "", strings.Repeat("x", len(content)+100))},
+		{"layer too short", fmt.Sprintf("blob %s: truncated: %d of %d bytes", blob, 4, len(content)), "", answer(blob, 200, "", "four")},
+		{"layer wrong", "blob " + blob + ": digest mismatch: content is " + digestOf(bytes.Repeat([]byte("x"), len(content))), "", answer(blob, 200, "", strings.Repeat("x", len(content)))},
+		{"layer too long", fmt.Sprintf("blob %s: digest mismatch: more than %d bytes", blob, len(content)), "", answer(blob, 200, "", strings.Repeat("x", len(content)+100))},
 		{"configuration wrong", "image configuration: blob " + id.String() + ": truncated: 2 of SIZE bytes", "", answer(id.String(), 200, "", "{}")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -218,10 +225,23 @@ func TestPullFails(t *testing.T) {
 			if err == nil || stderr != want {
 				t.Errorf("got  %swant %s", stderr, want)
 			}
-			if left := listStore(t, root); len(left) != 0 {
-				t.Errorf("left behind: %v", left)
-			}
+			checkNoImage(t, root)
 		})
+	}
+}
+
+// checkNoImage wants a store without an image: at most what a later pull can go
+// on with, which goes away when it is asked to.
+func checkNoImage(t *testing.T, root string) {
+	t.Helper()
+	for _, file := range listStore(t, root) {
+		if strings.HasPrefix(file, "/images/") && !strings.HasPrefix(file, "/images/partial/") && !strings.HasPrefix(file, "/images/layers/") {
+			t.Errorf("left behind: %s", file)
+		}
+	}
+	check(t, rootfs.OpenStore(root).Prune())
+	if left := listStore(t, root); len(left) != 0 {
+		t.Errorf("after Prune: %v", left)
 	}
 }
 
@@ -349,7 +369,85 @@ func TestPullKilled(t *testing.T) {
 	}
 }
 
-// TestPullInterrupted: SIGINT ends a pull with an error and leaves nothing.
+// TestPullResumes: a pull that is killed in the middle of a layer is gone on with,
+// and what was there is not fetched again.
+func TestPullResumes(t *testing.T) {
+	requireRoot(t)
+	s := startServer(t)
+	noise := make([]byte, 200_000)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // never fails
+	img := makeImage(t, "linux/amd64", makeLayer(t, gzipped, types.OCILayer, "small"), makeBigLayer(t, noise))
+	ref := s.push(t, "image", img)
+	layers, _ := img.Layers()
+	d, _ := layers[1].Digest()
+	body, err := layers[1].Compressed()
+	check(t, err)
+	content, err := io.ReadAll(body)
+	check(t, err)
+	const cut = 120_000
+	reached := make(chan struct{})
+	s.intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.Contains(r.URL.Path, d.String()) {
+			return false
+		}
+		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+		_, _ = w.Write(content[:cut])
+		w.(http.Flusher).Flush()
+		close(reached)
+		<-r.Context().Done()
+		return true
+	})
+	root := t.TempDir()
+	child := program("--root", root, "pull", ref)
+	check(t, child.Start())
+	t.Cleanup(func() { _ = child.Process.Kill() }) // mostly it has ended
+	<-reached
+	partial := root + "/images/partial/" + d.Hex
+	for deadline := time.Now().Add(10 * time.Second); sizeOf(partial) < cut && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	check(t, child.Process.Kill())
+	_ = child.Wait() // killed, as it should be
+	var ranges []string
+	s.intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/blobs/") && r.Method == http.MethodGet {
+			ranges = append(ranges, r.Header.Get("Range"))
+		}
+		return false
+	})
+	if _, stderr, err := run(t, root, "pull", ref); err != nil {
+		t.Fatal(stderr)
+	}
+	// Of the configuration all, of the big layer the rest, of the small one nothing.
+	if want := []string{"", fmt.Sprintf("bytes=%d-%d", cut, len(content)-1)}; !slices.Equal(ranges, want) {
+		t.Errorf("asked for %q, want %q", ranges, want)
+	}
+	if data, err := os.ReadFile(lookup(t, root, ref).Lower()[0] + "/noise"); err != nil || !bytes.Equal(data, noise) {
+		t.Errorf("%d bytes, %v", len(data), err)
+	}
+}
+
+func sizeOf(file string) int64 {
+	st, err := os.Stat(file)
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
+
+// makeBigLayer has one file, noise.
+func makeBigLayer(t *testing.T, noise []byte) v1.Layer {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	check(t, w.WriteHeader(&tar.Header{Name: "noise", Mode: 0o644, Size: int64(len(noise))}))
+	_, err := w.Write(noise)
+	check(t, errors.Join(err, w.Close()))
+	diffID, err := v1.NewHash(digestOf(b.Bytes()))
+	check(t, err)
+	return blobLayer{static.NewLayer(gzipped(t, b.Bytes()), types.OCILayer), diffID}
+}
+
+// TestPullInterrupted: SIGINT ends a pull with an error and leaves no image.
 func TestPullInterrupted(t *testing.T) {
 	requireRoot(t)
 	s := startServer(t)
@@ -369,9 +467,7 @@ func TestPullInterrupted(t *testing.T) {
 	if child.ProcessState.ExitCode() != 1 || stderr.String() != "minictr: pull "+ref+": interrupted\n" {
 		t.Errorf("%v, %s", err, stderr.String())
 	}
-	if left := listStore(t, root); len(left) != 0 {
-		t.Errorf("left behind: %v", left)
-	}
+	checkNoImage(t, root)
 }
 
 // TestPullConcurrently: processes that pull images with common layers at once.

@@ -80,19 +80,61 @@ func (r *registry) getManifest(ctx context.Context, ref name.Reference) ([]byte,
 	return d.Manifest, nil
 }
 
-func (r *registry) blob(ctx context.Context, digest v1.Hash) (io.ReadCloser, error) {
-	l, err := r.puller.Layer(ctx, r.repository.Digest(digest.String()))
-	if err == nil {
-		var body io.ReadCloser
-		if body, err = l.Compressed(); err == nil {
-			return body, nil
-		}
-	}
+// blob opens a blob, from that byte on where the registry can.
+func (r *registry) blob(ctx context.Context, blob v1.Descriptor, from int64) (body io.ReadCloser, begins int64, err error) {
 	var answer *transport.Error
-	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
-		return nil, fmt.Errorf("registry %s does not have blob %s", r.repository.RegistryStr(), digest)
+	if from > 0 {
+		body, begins, err = r.rest(ctx, blob, from)
 	}
-	return nil, r.explain(err)
+	if from == 0 || errors.As(err, &answer) && answer.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+		body, err = r.whole(ctx, blob.Digest)
+	}
+	if errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound {
+		return nil, 0, fmt.Errorf("registry %s does not have blob %s", r.repository.RegistryStr(), blob.Digest)
+	}
+	if err != nil {
+		return nil, 0, r.explain(err)
+	}
+	return body, begins, nil
+}
+
+func (r *registry) whole(ctx context.Context, digest v1.Hash) (io.ReadCloser, error) {
+	l, err := r.puller.Layer(ctx, r.repository.Digest(digest.String()))
+	if err != nil {
+		return nil, err
+	}
+	return l.Compressed()
+}
+
+// rest asks for a range (OCI distribution-spec, "Pulling blobs"), which a
+// registry may answer with the whole.
+func (r *registry) rest(ctx context.Context, blob v1.Descriptor, from int64) (io.ReadCloser, int64, error) {
+	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, r.repository)
+	if err != nil {
+		return nil, 0, err
+	}
+	t, err := transport.NewWithContext(ctx, r.repository.Registry, auth, httpsOnly{newTransport()}, []string{r.repository.Scope(transport.PullScope)})
+	if err != nil {
+		return nil, 0, err
+	}
+	url := fmt.Sprintf("%s://%s/v2/%s/blobs/%s", r.repository.Scheme(), r.repository.RegistryStr(), r.repository.RepositoryStr(), blob.Digest)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, 0, err
+	}
+	request.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, blob.Size-1))
+	answer, err := (&http.Client{Transport: t}).Do(request)
+	if err != nil {
+		return nil, 0, err
+	}
+	if answer.StatusCode == http.StatusPartialContent && strings.HasPrefix(answer.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", from)) {
+		return answer.Body, from, nil
+	}
+	if answer.StatusCode == http.StatusOK {
+		return answer.Body, 0, nil
+	}
+	defer func() { _ = answer.Body.Close() }() // it was only read
+	return nil, 0, transport.CheckError(answer, http.StatusOK, http.StatusPartialContent)
 }
 
 // answers is what the status of an answer means for a pull.
