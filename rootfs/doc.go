@@ -18,6 +18,7 @@
 //	add.go           the writing side: a transaction that adds images; addlayer.go, blob.go, newblob.go their parts
 //	remove.go      taking references back, and the sweep of what nobody uses
 //	unpack.go      one layer's tar stream -> a directory; entry.go makes one entry
+//	verify.go        a layer of the store against its tar stream; compare.go compares trees
 //	overlay.go     layers + writable directory -> detached mount
 //	inroot.go      opening paths inside a root that somebody hostile may have filled
 //	account.go     users and groups from the root's own /etc/passwd and /etc/group

@@ -7,6 +7,7 @@
 //
 //	minictr-image [--root DIR] pull [--platform OS/ARCH[/VARIANT]] [--quiet] [--progress auto|plain|none] NAME
 //	minictr-image [--root DIR] load [--input FILE|DIR|-] [--name NAME] [--platform OS/ARCH[/VARIANT]] [--quiet]
+//	minictr-image [--root DIR] verify [--quiet] [IMAGE]...
 //	minictr-image [--root DIR] import [--change INSTRUCTION]... [--message TEXT] FILE|- [NAME]
 //
 // The answer is on standard output: the name of the image, or its id. Progress
@@ -20,6 +21,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"strings"
@@ -56,6 +58,7 @@ func subcommands() map[string]subcommand {
 	return map[string]subcommand{
 		"pull":   {"pull [--platform OS/ARCH[/VARIANT]] [--quiet] [--progress auto|plain|none] NAME", [2]int{1, 1}, declarePull, pull},
 		"load":   {"load [--input FILE|DIR|-] [--name NAME] [--platform OS/ARCH[/VARIANT]] [--quiet]", [2]int{0, 0}, declareLoad, load},
+		"verify": {"verify [--quiet] [IMAGE]...", [2]int{0, math.MaxInt}, declareVerify, verify},
 		"import": {"import [--change INSTRUCTION]... [--message TEXT] FILE|- [NAME]", [2]int{1, 2}, declareImport, importTree},
 	}
 }
@@ -143,7 +146,7 @@ func (c *command) help(err error) error {
 }
 
 func usage() string {
-	return "pull|load|import …"
+	return "pull|load|import|verify …"
 }
 
 // A listFlag may be given several times.

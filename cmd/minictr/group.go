@@ -19,6 +19,7 @@ func imageCommand(a *app) *cobra.Command {
 		{"load", "", "load images from an archive", loadCommand},
 		{"import", "", "make an image from a root file system", importCommand},
 		{"inspect", "", "print everything about images", imageInspectCommand},
+		{"verify", "", "compare images with their digests", verifyCommand},
 		{"prune", "", "remove images that have no name and no container", pruneCommand},
 	})
 }

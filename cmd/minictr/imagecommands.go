@@ -46,6 +46,15 @@ func importCommand(a *app) *cobra.Command {
 	return c
 }
 
+func verifyCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "verify [-q] [IMAGE…]", RunE: a.handOn("verify"),
+		Long: "Verify computes every digest of the images (all, when none is named) anew, and compares\nevery unpacked layer with its diff id, file by file. It changes nothing.",
+	}
+	c.Flags().BoolP("quiet", "q", false, "print only what is wrong")
+	return c
+}
+
 // handOn runs the command of minictr-image with the flags and arguments of this
 // one.
 func (a *app) handOn(name string) func(*cobra.Command, []string) error {
