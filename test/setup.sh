@@ -23,6 +23,9 @@ bench    ip          iproute2
 bench    runc        runc
 bench    crun        crun
 bench    podman      podman
+bench    skopeo      skopeo
+bench    umoci       umoci
+bench    containerd  containerd
 vm       qemu-system-x86_64 qemu-system-x86
 vm       busybox     busybox-static
 vm       cpio        cpio

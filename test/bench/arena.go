@@ -126,7 +126,7 @@ func (a *arena) bundle(name string, command ...string) error {
 func (a *arena) fill(template, id string, worker int) []string {
 	return strings.Fields(strings.NewReplacer(
 		"{id}", id, "{work}", a.work, "{runroot}", runroot, "{rootfs}", a.rootfs, "{archive}", a.archive,
-		"{bin}", a.bin, "{worker}", strconv.Itoa(worker+firstWorker), "{nofile}", nofile(),
+		"{bin}", a.bin, "{big}", a.work+"/big.tar", "{worker}", strconv.Itoa(worker+firstWorker), "{nofile}", nofile(),
 	).Replace(template))
 }
 

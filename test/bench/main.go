@@ -12,7 +12,7 @@
 // ends, however it ends, the kernel kills what is left in there. Nothing stays
 // behind on the machine.
 //
-//	bench [-n ROUNDS] [-loops N] [-containers N] [-only NAME,…]
+//	bench [-n ROUNDS] [-loops N] [-containers N] [-only NAME,…] [-table containers|images]
 package main
 
 import (
@@ -30,7 +30,8 @@ type options struct {
 	loops      int    // rounds of the loop
 	containers int    // in one loop
 	workers    int    // that start them
-	only       string // subjects, or all
+	only       string // subjects of the first table, or all
+	table      string // containers, images, or both
 	image      string // root file system archive, or made from busybox
 }
 
@@ -41,6 +42,7 @@ func main() {
 	flag.IntVar(&o.containers, "containers", 100, "containers in one loop")
 	flag.IntVar(&o.workers, "workers", 4, "containers that are started at a time")
 	flag.StringVar(&o.only, "only", "", "subjects, `a,b`; all when empty")
+	flag.StringVar(&o.table, "table", "", "`which` to make: containers or images; both when empty")
 	flag.StringVar(&o.image, "image", "", "`archive` of a root file system; made from busybox when empty")
 	flag.Parse()
 	if err := start(os.Stdout, o); err != nil {
@@ -68,9 +70,22 @@ func bench(w io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
+	if o.table != "images" {
+		benchContainers(w, a)
+	}
+	if o.table != "containers" {
+		text, err := benchImages(a)
+		fmt.Fprint(w, text)
+		return err
+	}
+	return nil
+}
+
+// benchContainers makes the first table.
+func benchContainers(w io.Writer, a *arena) {
 	all := append([]*subject{}, subjects...)
-	if o.only != "" {
-		all = selected(all, strings.Split(o.only, ","))
+	if a.only != "" {
+		all = selected(all, strings.Split(a.only, ","))
 	}
 	for _, s := range all {
 		s.prepare(a)
@@ -82,7 +97,6 @@ func bench(w io.Writer, o options) error {
 		t.add(r.name, r.unit, measure(a, all, r))
 	}
 	fmt.Fprint(w, t.String())
-	return nil
 }
 
 func selected(all []*subject, names []string) []*subject {

@@ -28,6 +28,10 @@ type subject struct {
 	remove string // ends and removes it
 	ours   string // beginning of the names of the processes that stay with a detached container
 
+	fresh func(a *arena, id string) error // what load needs, and is not measured
+	load  []string                        // put the image {big} into a new store and unpack it
+	peak  float64                         // bytes of memory that load had, at most
+
 	version string
 	skipped error // why it is not measured
 }
@@ -102,7 +106,12 @@ func (s *subject) prepare(a *arena) {
 	if out, err := exec.Command(binary, "--version").Output(); err == nil {
 		s.version, _, _ = strings.Cut(string(out), "\n")
 	}
-	if s.skipped = s.setup(a); s.skipped != nil {
+	if s.setup != nil {
+		if s.skipped = s.setup(a); s.skipped != nil {
+			return
+		}
+	}
+	if s.run == "" {
 		return
 	}
 	s.skipped = quiet(a.fill(s.run, a.id(), 0)...)

@@ -66,14 +66,20 @@ func facts(a *arena, all []*subject) string {
 	fmt.Fprintf(&b, "%s, %d × %s, %s, Linux %s\n", runtime.GOARCH, runtime.NumCPU(), cpuModel(), cgroupMode(), kernelRelease())
 	fmt.Fprintf(&b, "%d rounds, %d of the loop: %d containers, %d at a time; lasting state on %s, run-time state on tmpfs\n\n",
 		a.rounds, a.loops, a.containers, a.workers, fileSystem(a.work))
+	return b.String() + subjectWords(all) + "\n"
+}
+
+// subjectWords says what is measured of each subject, and which version.
+func subjectWords(all []*subject) string {
+	var b strings.Builder
 	for _, s := range all {
 		state := s.version
 		if s.skipped != nil {
 			state = "skipped: " + s.skipped.Error()
 		}
-		fmt.Fprintf(&b, "%-8s %s; %s\n", s.name, s.words, state)
+		fmt.Fprintf(&b, "%-12s %s; %s\n", s.name, s.words, state)
 	}
-	return b.String() + "\n"
+	return b.String()
 }
 
 func kernelRelease() string {
