@@ -112,7 +112,7 @@ func describe(t testing.TB, path, name string, inodes map[uint64]string) string 
 // everything, and compares each with what GNU tar makes of the same.
 func TestUnpackLikeTar(t *testing.T) {
 	requireRoot(t)
-	for name, archive := range map[string]func(*testing.T) []byte{"alpine": alpineTar, "everything": everythingTar} {
+	for name, archive := range map[string]func(testing.TB) []byte{"alpine": alpineTar, "everything": everythingTar} {
 		t.Run(name, func(t *testing.T) {
 			data := archive(t)
 			fd, ours := holdRoot(t)
@@ -139,7 +139,7 @@ func clearTime(tree string) string {
 	return rest
 }
 
-func alpineTar(t *testing.T) []byte {
+func alpineTar(t testing.TB) []byte {
 	f, err := os.Open("../../shared/images/alpine-minirootfs-3.20.3-x86_64.tar.gz")
 	if err != nil {
 		t.Skip("needs the Alpine root file system: ", err)
@@ -154,7 +154,7 @@ func alpineTar(t *testing.T) []byte {
 
 // everythingTar is written by GNU tar itself, from a tree with every kind of
 // file and attribute.
-func everythingTar(t *testing.T) []byte {
+func everythingTar(t testing.TB) []byte {
 	dir := t.TempDir()
 	script := `set -e; cd "$1"
 	mkdir -p d/e sticky; chmod 1777 sticky; chmod 2750 d; chown 1000:1001 d
@@ -434,22 +434,5 @@ func unpackBesideSecret(t *testing.T, layer io.Reader, flatten bool) {
 	names, _ := os.ReadDir(outside)
 	if after != before || len(names) != 2 {
 		t.Fatalf("outside of the root: %v, %+v", names, after)
-	}
-}
-
-func BenchmarkUnpackAlpine(b *testing.B) {
-	requireRoot(b)
-	f, err := os.Open("../../shared/images/alpine-minirootfs-3.20.3-x86_64.tar.gz")
-	if err != nil {
-		b.Skip("needs the Alpine root file system: ", err)
-	}
-	z, err := gzip.NewReader(f)
-	check(b, err)
-	data, err := io.ReadAll(z)
-	check(b, err)
-	for b.Loop() {
-		fd, _ := holdRoot(b)
-		_, err := Unpack(fd, bytes.NewReader(data), UnpackOptions{})
-		check(b, err)
 	}
 }
