@@ -41,7 +41,7 @@ func (d AddDirectory) Apply() error {
 
 // Undo removes the directory and its content. It follows no symbolic link.
 func (d AddDirectory) Undo() error {
-	return step.Fail("remove directory", d.Path, bare(os.RemoveAll(d.Path)))
+	return step.Fail("remove directory", d.Path, bare(RemoveAll(d.Path)))
 }
 
 // Check reports whether the directory is there with its mode.

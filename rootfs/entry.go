@@ -300,15 +300,6 @@ func setAttributes(fd int, e *entry) error {
 // descriptorPath names an open file for calls that want a path.
 func descriptorPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
-// remove deletes the name base, with all below it when it is a directory.
-func remove(parent int, base string) error {
-	err := unix.Unlinkat(parent, base, 0)
-	if !errors.Is(err, unix.EISDIR) {
-		return err
-	}
-	return os.RemoveAll(descriptorPath(parent) + "/" + base)
-}
-
 func isDirectory(parent int, base string) bool {
 	var st unix.Stat_t
 	err := unix.Fstatat(parent, base, &st, unix.AT_SYMLINK_NOFOLLOW)

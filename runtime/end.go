@@ -8,6 +8,7 @@ import (
 
 	"github.com/minictr/minictr/cgroups"
 	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/step"
 	"golang.org/x/sys/unix"
 )
@@ -80,7 +81,7 @@ func (r *Runtime) releaseAll(e ending) error {
 		}
 		errs = append(errs, replace(r.lasting(e.id, "result.json"), &e.result))
 	}
-	errs = append(errs, os.RemoveAll(r.running(e.id)))
+	errs = append(errs, rootfs.RemoveAll(r.running(e.id)))
 	if keep {
 		return errors.Join(errs...)
 	}
@@ -114,7 +115,7 @@ func (r *Runtime) erase(id, name string) error {
 	for _, name := range names {
 		err = errors.Join(err, r.freeName(name, id))
 	}
-	return errors.Join(err, os.RemoveAll(r.lasting(id)))
+	return errors.Join(err, rootfs.RemoveAll(r.lasting(id)))
 }
 
 // Remove removes a container. One that runs is refused with a *RunningError,

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/step"
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +31,7 @@ func (s *makeDirectory) Apply() error {
 	return err
 }
 
-func (s *makeDirectory) Undo() error { return os.RemoveAll(s.path) }
+func (s *makeDirectory) Undo() error { return rootfs.RemoveAll(s.path) }
 
 func (s *makeDirectory) Check() error {
 	_, err := os.Stat(s.path)
@@ -65,7 +66,7 @@ func (s *makeContainer) Apply() error {
 	return os.Rename(fresh, s.path)
 }
 
-func (s *makeContainer) Undo() error { return os.RemoveAll(s.path) }
+func (s *makeContainer) Undo() error { return rootfs.RemoveAll(s.path) }
 
 func (s *makeContainer) Check() error {
 	_, err := os.Stat(s.path)
