@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -27,10 +28,17 @@ type entry struct {
 	mode    uint32 // permissions, setuid, setgid, sticky
 	uid     int
 	gid     int
-	times   []unix.Timespec // access and modification; nil: leave them alone
+	times   *[2]unix.Timespec // access and modification; nil: leave them alone
 	xattrs  map[string]string
 	content io.Reader
 }
+
+// Of a larger number mknod(2) takes the lower bits, which is another device
+// (linux/kdev_t.h, new_decode_dev).
+const (
+	maxMajor = 1<<12 - 1
+	maxMinor = 1<<20 - 1
+)
 
 const paxXattr = "SCHILY.xattr." // star(5); GNU tar and Go write the same
 
@@ -38,7 +46,7 @@ func newEntry(h *tar.Header, name string, content io.Reader) (*entry, error) {
 	if h.Uid < 0 || h.Gid < 0 || int64(h.Uid) >= math.MaxUint32 || int64(h.Gid) >= math.MaxUint32 {
 		return nil, fmt.Errorf("owner %d:%d out of range", h.Uid, h.Gid)
 	}
-	if h.Devmajor < 0 || h.Devminor < 0 || h.Devmajor > math.MaxUint32 || h.Devminor > math.MaxUint32 {
+	if h.Devmajor < 0 || h.Devminor < 0 || h.Devmajor > maxMajor || h.Devminor > maxMinor {
 		return nil, fmt.Errorf("device %d:%d out of range", h.Devmajor, h.Devminor)
 	}
 	e := &entry{
@@ -62,7 +70,7 @@ func newEntry(h *tar.Header, name string, content io.Reader) (*entry, error) {
 	if accessed.IsZero() {
 		accessed = h.ModTime
 	}
-	e.times = []unix.Timespec{timespec(accessed), timespec(h.ModTime)}
+	e.times = &[2]unix.Timespec{timespec(accessed), timespec(h.ModTime)}
 	return e, nil
 }
 
@@ -88,7 +96,7 @@ func (u *unpacker) rootEntry(e *entry) error {
 }
 
 func (u *unpacker) regular(parent int, base string, e *entry) error {
-	fd, err := u.createRegular(parent, base)
+	fd, err := u.createRegular(parent, base, e.mode&0o777)
 	if err != nil {
 		return err
 	}
@@ -97,21 +105,21 @@ func (u *unpacker) regular(parent int, base string, e *entry) error {
 		err = setAttributes(fd, e)
 	}
 	if err == nil {
-		err = unix.UtimesNanoAt(parent, base, e.times, unix.AT_SYMLINK_NOFOLLOW)
+		err = unix.UtimesNanoAt(parent, base, e.times[:], unix.AT_SYMLINK_NOFOLLOW)
 	}
 	return errors.Join(err, unix.Close(fd)) // close reports what a network file system could not write
 }
 
-func (u *unpacker) createRegular(parent int, base string) (int, error) {
+func (u *unpacker) createRegular(parent int, base string, mode uint32) (int, error) {
 	const flags = unix.O_CREAT | unix.O_EXCL | unix.O_WRONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	fd, err := unix.Openat(parent, base, flags, 0o600)
+	fd, err := unix.Openat(parent, base, flags, mode)
 	if !errors.Is(err, unix.EEXIST) {
 		return fd, err
 	}
-	if err := remove(parent, base); err != nil {
+	if err := u.remove(parent, base); err != nil {
 		return -1, err
 	}
-	return unix.Openat(parent, base, flags, 0o600)
+	return unix.Openat(parent, base, flags, mode)
 }
 
 // write copies the content. Holes are made only for entries that are declared
@@ -132,10 +140,12 @@ func (u *unpacker) write(fd int, e *entry) error {
 			}
 			continue
 		}
+		if u.written += int64(len(chunk)); u.written > u.room {
+			return fmt.Errorf("%w: the layer is larger than the %d bytes that are free", unix.ENOSPC, u.room)
+		}
 		if err := writeAll(fd, chunk); err != nil {
 			return err
 		}
-		u.written += int64(len(chunk))
 	}
 	if e.sparse {
 		return unix.Ftruncate(fd, e.size)
@@ -175,8 +185,8 @@ func (u *unpacker) directoryEntry(parent int, base string, e *entry) error {
 }
 
 // makeDirectory makes a directory where none is. In the place of a whiteout it
-// becomes opaque, since the one below is deleted; another file gives way only
-// to an entry of its own, as e.kind says.
+// becomes opaque, since the one below is deleted. A file of an earlier layer
+// gives way, one of this layer only to an entry of its own, as e.kind says.
 func (u *unpacker) makeDirectory(parent int, base string, e *entry) error {
 	err := unix.Mkdirat(parent, base, 0o700)
 	if !errors.Is(err, unix.EEXIST) {
@@ -185,11 +195,11 @@ func (u *unpacker) makeDirectory(parent int, base string, e *entry) error {
 		}
 		return u.finishDirectory(parent, base, e)
 	}
-	deleted := isWhiteout(parent, base)
+	deleted := isWhiteout(parent, base) || u.made != nil && !u.made[path.Clean(e.name)]
 	if !deleted && e.kind != tar.TypeDir {
 		return unix.ENOTDIR
 	}
-	if err := remove(parent, base); err != nil {
+	if err := u.remove(parent, base); err != nil {
 		return err
 	}
 	if err := unix.Mkdirat(parent, base, 0o700); err != nil {
@@ -209,10 +219,10 @@ func (u *unpacker) finishDirectory(parent int, base string, e *entry) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if e.times != nil {
-		u.times = append(u.times, directoryTimes{e.name, e.times})
+	if err := setAttributes(fd, e); err != nil || e.times == nil {
+		return err
 	}
-	return setAttributes(fd, e)
+	return u.dirs.setTimes(fd, *e.times)
 }
 
 // hardLink gives an existing file of this layer another name. The target is
@@ -234,7 +244,7 @@ func (u *unpacker) hardLink(parent int, base string, e *entry) error {
 	}
 	err = unix.Linkat(from, old, parent, base, 0)
 	if errors.Is(err, unix.EEXIST) {
-		if err = remove(parent, base); err == nil {
+		if err = u.remove(parent, base); err == nil {
 			err = unix.Linkat(from, old, parent, base, 0)
 		}
 	}
@@ -262,7 +272,7 @@ func (u *unpacker) special(parent int, base string, e *entry) error {
 func (u *unpacker) node(parent int, base string, e *entry, make func() error) error {
 	err := make()
 	if errors.Is(err, unix.EEXIST) {
-		if err = remove(parent, base); err == nil {
+		if err = u.remove(parent, base); err == nil {
 			err = make()
 		}
 	}
@@ -273,20 +283,29 @@ func (u *unpacker) node(parent int, base string, e *entry, make func() error) er
 		err = unix.Fchmodat(parent, base, e.mode, 0)
 	}
 	if err == nil {
-		err = unix.UtimesNanoAt(parent, base, e.times, unix.AT_SYMLINK_NOFOLLOW)
+		err = unix.UtimesNanoAt(parent, base, e.times[:], unix.AT_SYMLINK_NOFOLLOW)
 	}
 	return err
 }
 
-// setAttributes must come in this order: chown(2) clears setuid bits and
-// capabilities. A file system that has no extended attributes of a kind goes
-// without them, as with Docker.
+// setAttributes makes what differs as it should be, in this order: chown(2)
+// clears setuid bits and capabilities. A file system that has no extended
+// attributes of a kind goes without them, as with Docker.
 func setAttributes(fd int, e *entry) error {
-	if err := unix.Fchown(fd, e.uid, e.gid); err != nil {
-		return fmt.Errorf("chown to %d:%d: %w", e.uid, e.gid, err)
+	var is unix.Stat_t
+	if err := unix.Fstat(fd, &is); err != nil {
+		return err
 	}
-	if err := unix.Fchmod(fd, e.mode); err != nil {
-		return fmt.Errorf("chmod to %#o: %w", e.mode, err)
+	owned := int(is.Uid) == e.uid && int(is.Gid) == e.gid
+	if !owned {
+		if err := unix.Fchown(fd, e.uid, e.gid); err != nil {
+			return fmt.Errorf("chown to %d:%d: %w", e.uid, e.gid, err)
+		}
+	}
+	if !owned || is.Mode&0o7777 != e.mode {
+		if err := unix.Fchmod(fd, e.mode); err != nil {
+			return fmt.Errorf("chmod to %#o: %w", e.mode, err)
+		}
 	}
 	for name, value := range e.xattrs {
 		err := unix.Fsetxattr(fd, name, []byte(value), 0)

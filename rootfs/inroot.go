@@ -226,7 +226,7 @@ func makeMissing(rootfd int, name string, mkdir mkdirFunc, links int) (int, erro
 	if err := mkdir(parent, base, name); err != nil {
 		return -1, err
 	}
-	return openInRoot(rootfd, name, openDirectory)
+	return openInRoot(parent, base, openDirectory|unix.O_NOFOLLOW) // from the root it would be a long way, level by level
 }
 
 // splitPath divides a path inside a root into its directory and its last

@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"archive/tar"
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +45,10 @@ type UnpackOptions struct {
 	Flatten bool
 	// MaxBytes bounds the file content, holes included; 0 means 256 GiB.
 	MaxBytes int64
+	// WantEnd makes it an error (io.ErrUnexpectedEOF) that the archive stops
+	// between two entries, without the blocks of zeros that mark its end. For
+	// streams that no digest shows to be whole.
+	WantEnd bool
 }
 
 // Unpack applies one layer, an uncompressed tar stream, to the directory that
@@ -60,32 +65,82 @@ type UnpackOptions struct {
 // that climbs above the root is an error, and every other one is resolved by
 // openat2 inside the root, also through symbolic links that came earlier. The
 // error names the entry; what was unpacked before it stays, for the caller to
-// throw away.
+// throw away. That the layer is larger than what its file system has left is an
+// error (ENOSPC) before that is full. Of layer more may be read than is unpacked.
 func Unpack(rootfd int, layer io.Reader, o UnpackOptions) (int64, error) {
-	u := unpacker{root: rootfd, options: o, dirfd: -1, buf: make([]byte, 256<<10)}
+	u := unpacker{root: rootfd, options: o, buf: make([]byte, 256<<10)}
 	if o.MaxBytes == 0 {
 		u.options.MaxBytes = maxLayerBytes
 	}
 	if o.Flatten {
 		u.made = map[string]bool{}
 	}
-	defer u.forgetDirectory()
-	archive := tar.NewReader(layer)
+	err := u.measureRoom()
+	if err == nil {
+		err = u.entries(layer)
+	}
+	return u.written, errors.Join(err, step.Fail("set the time of a directory", "", u.dirs.close()))
+}
+
+// entries unpacks one entry after the other.
+func (u *unpacker) entries(layer io.Reader) error {
+	stream := &blockReader{r: bufio.NewReaderSize(layer, 256<<10)}
+	archive := tar.NewReader(stream)
 	for n := 0; ; n++ {
 		h, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			return u.written, u.setDirectoryTimes()
+		switch {
+		case errors.Is(err, io.EOF) && u.options.WantEnd && !stream.zero:
+			return step.Fail("read layer", "", io.ErrUnexpectedEOF)
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return step.Fail("read layer", "", err)
+		case n == maxLayerEntries:
+			return step.Fail("unpack layer", "", fmt.Errorf("more than %d entries", maxLayerEntries))
+		}
+		err = u.entry(h, archive)
+		if err == nil {
+			_, err = io.Copy(io.Discard, archive) // what an entry has that needs none
 		}
 		if err != nil {
-			return u.written, step.Fail("read layer", "", err)
-		}
-		if n == maxLayerEntries {
-			return u.written, step.Fail("unpack layer", "", fmt.Errorf("more than %d entries", maxLayerEntries))
-		}
-		if err := u.entry(h, archive); err != nil {
-			return u.written, step.Fail("unpack", printable(h.Name), err)
+			return step.Fail("unpack", printable(h.Name), noEOF(err))
 		}
 	}
+}
+
+// A blockReader remembers whether the last block that was read whole, as package
+// tar reads headers, is one of those that mark the end of an archive.
+type blockReader struct {
+	r    io.Reader
+	zero bool
+}
+
+func (b *blockReader) Read(p []byte) (int, error) {
+	if len(p) != 512 {
+		return b.r.Read(p)
+	}
+	n, err := io.ReadFull(b.r, p)
+	switch {
+	case n == 512:
+		b.zero = isZero(p)
+	case n > 0:
+		return n, nil
+	}
+	return n, err
+}
+
+// measureRoom asks how much may be written. A file system that knows no size,
+// such as a tmpfs without one, bounds nothing.
+func (u *unpacker) measureRoom() error {
+	u.room = maxLayerBytes
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(u.root, &st); err != nil {
+		return step.Fail("unpack layer", "", err)
+	}
+	if st.Blocks > 0 && st.Bavail < uint64(maxLayerBytes/st.Bsize) {
+		u.room = int64(st.Bavail) * st.Bsize
+	}
+	return nil
 }
 
 // printable quotes a name that would do harm to a terminal or a log line.
@@ -102,19 +157,11 @@ type unpacker struct {
 	options UnpackOptions
 	written int64
 	logical int64           // like written, with holes
+	room    int64           // that the file system had for written
 	made    map[string]bool // names of this layer; only where Flatten needs them
-	// times are set last, because each entry in a directory changes its time.
-	times []directoryTimes
-	// The directory of the last entry, which is mostly that of the next. It
-	// cannot go away in between: an entry removes only what is below it.
-	dir   string
-	dirfd int
-	buf   []byte
-}
-
-type directoryTimes struct {
-	name  string
-	times []unix.Timespec
+	dirs    openDirs
+	implied int // directories made for the entry without having been listed
+	buf     []byte
 }
 
 // makers has the function for each kind of entry. An array costs no start-up, as
@@ -193,28 +240,30 @@ func entryName(name string) (string, error) {
 // openDirectory returns a descriptor of the directory, which the unpacker owns,
 // having made what is missing of it.
 func (u *unpacker) openDirectory(dir string) (int, error) {
-	if u.dirfd >= 0 && u.dir == dir {
-		return u.dirfd, nil
+	if fd := u.dirs.find(dir); fd >= 0 {
+		return fd, nil
 	}
-	u.forgetDirectory()
+	u.implied = 0
 	fd, err := makeDirectories(u.root, dir, u.impliedDirectory)
 	if err != nil {
 		return -1, err
 	}
-	u.dir, u.dirfd = dir, fd
-	return fd, nil
+	return fd, u.dirs.add(dir, fd)
 }
 
-func (u *unpacker) forgetDirectory() {
-	if u.dirfd >= 0 {
-		_ = unix.Close(u.dirfd) // a path descriptor has nothing to lose
-		u.dirfd = -1
-	}
+// remove deletes a name with all below it. After that the name of a directory
+// that is open may mean another one.
+func (u *unpacker) remove(parent int, base string) error {
+	u.dirs.stale = true
+	return remove(parent, base)
 }
 
 // impliedDirectory makes a directory that the layer did not list before it put
 // something in it.
 func (u *unpacker) impliedDirectory(parent int, base, name string) error {
+	if u.implied++; u.implied > maxEntryDepth { // by way of symbolic links, which are not counted in names
+		return fmt.Errorf("%w: more than %d directories to make", unix.ENAMETOOLONG, maxEntryDepth)
+	}
 	e := entry{name: name, mode: 0o755}
 	for _, lower := range u.options.Parents {
 		fd, err := openInRoot(lower, name, openDirectory)
@@ -230,7 +279,7 @@ func (u *unpacker) impliedDirectory(parent int, base, name string) error {
 		e.mode, e.uid, e.gid = st.Mode&0o7777, int(st.Uid), int(st.Gid)
 		break
 	}
-	return u.makeDirectory(parent, base, &e)
+	return keepingTimes(parent, func() error { return u.makeDirectory(parent, base, &e) })
 }
 
 // whiteout deletes a name, or all names of a directory, that layers below have.
@@ -283,7 +332,7 @@ func (u *unpacker) removeOthers(parent int, dir string) error {
 // directory that this layer has too, it deletes what this layer has not.
 func (u *unpacker) removeUnlessMade(parent int, base, name string) error {
 	if !u.made[name] {
-		err := remove(parent, base)
+		err := u.remove(parent, base)
 		if errors.Is(err, unix.ENOENT) {
 			return nil // nothing to delete
 		}
@@ -298,21 +347,4 @@ func (u *unpacker) removeUnlessMade(parent int, base, name string) error {
 	}
 	defer unix.Close(fd)
 	return u.removeOthers(fd, name+"/")
-}
-
-// setDirectoryTimes gives each directory the time that its entry said. A name
-// that is a directory no more is passed over.
-func (u *unpacker) setDirectoryTimes() error {
-	for _, d := range u.times {
-		fd, err := openInRoot(u.root, d.name, openDirectory|unix.O_NOFOLLOW)
-		if err != nil {
-			continue
-		}
-		err = unix.UtimesNanoAt(fd, ".", d.times, 0)
-		_ = unix.Close(fd) // a path descriptor has nothing to lose
-		if err != nil {
-			return step.Fail("set time of", printable(d.name), err)
-		}
-	}
-	return nil
 }
