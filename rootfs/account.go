@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -13,11 +13,13 @@ import (
 	"github.com/minictr/minictr/runtime/step"
 )
 
-// The largest passwd or group file that is read, and the largest user or group
-// number that Docker accepts (moby/sys/user, maxID).
+// The largest passwd or group file that is read, the largest user or group number
+// that Docker accepts (moby/sys/user, maxID), and the most groups that the kernel
+// gives a process (NGROUPS_MAX).
 const (
 	maxAccountBytes = 16 << 20
 	maxID           = 1<<31 - 1
+	maxGroups       = 65536
 )
 
 // A User is who a process in the container runs as.
@@ -48,7 +50,7 @@ func LookupGroup(rootfd int, name string) (uint32, error) {
 	data, err := readAccounts(rootfd, "/etc/group")
 	if err == nil {
 		var gid uint32
-		if gid, err = findGroup(parseGroup(data), name); err == nil {
+		if gid, err = findGroup(data, name); err == nil {
 			return gid, nil
 		}
 	}
@@ -79,7 +81,7 @@ func readAccounts(rootfd int, name string) ([]byte, error) {
 func resolveUser(passwd, group []byte, spec string) (User, error) {
 	userName, groupName, _ := strings.Cut(spec, ":")
 	u := User{Home: "/"}
-	entry, err := findUser(parsePasswd(passwd), userName)
+	entry, err := findUser(passwd, userName)
 	if err != nil {
 		return User{}, err
 	}
@@ -87,22 +89,25 @@ func resolveUser(passwd, group []byte, spec string) (User, error) {
 	if entry.home != "" {
 		u.Home = entry.home
 	}
-	groups := parseGroup(group)
 	if groupName != "" {
-		u.GID, err = findGroup(groups, groupName)
+		u.GID, err = findGroup(group, groupName)
 		return u, err
 	}
-	for _, g := range groups {
-		if u.Name != "" && slices.Contains(g.members, u.Name) {
-			u.Groups = append(u.Groups, g.gid)
+	for g := range parseGroup(group) {
+		if u.Name == "" || !g.has(u.Name) {
+			continue
 		}
+		if len(u.Groups) == maxGroups {
+			return User{}, fmt.Errorf("%s is in more than %d groups", strconv.Quote(u.Name), maxGroups)
+		}
+		u.Groups = append(u.Groups, g.gid)
 	}
 	return u, nil
 }
 
 // findUser returns the entry for a name or number. A number without an entry
 // gives an entry with nothing but that number.
-func findUser(entries []passwdEntry, name string) (passwdEntry, error) {
+func findUser(passwd []byte, name string) (passwdEntry, error) {
 	if name == "" {
 		name = "0"
 	}
@@ -110,7 +115,7 @@ func findUser(entries []passwdEntry, name string) (passwdEntry, error) {
 	if err != nil {
 		return passwdEntry{}, err
 	}
-	for _, e := range entries {
+	for e := range parsePasswd(passwd) {
 		if isNumber && e.uid == id || !isNumber && e.name == name {
 			return e, nil
 		}
@@ -121,13 +126,13 @@ func findUser(entries []passwdEntry, name string) (passwdEntry, error) {
 	return passwdEntry{uid: id}, nil
 }
 
-func findGroup(entries []groupEntry, name string) (uint32, error) {
+func findGroup(group []byte, name string) (uint32, error) {
 	id, isNumber, err := parseID(name)
 	if err != nil || isNumber {
 		return id, err
 	}
-	for _, e := range entries {
-		if e.name == name {
+	for e := range parseGroup(group) {
+		if string(e.name) == name {
 			return e.gid, nil
 		}
 	}
@@ -153,55 +158,86 @@ type passwdEntry struct {
 	home     string
 }
 
-// parsePasswd reads the lines of a passwd file (passwd(5)) and passes over
+// parsePasswd yields the lines of a passwd file (passwd(5)) and passes over
 // those that are none: comments, blank lines, missing or impossible numbers.
-func parsePasswd(data []byte) []passwdEntry {
-	var entries []passwdEntry
-	for line := range bytes.Lines(data) {
-		// name:password:UID:GID:GECOS:directory:shell
-		f := strings.Split(string(bytes.TrimSpace(line)), ":")
-		if len(f) < 4 || f[0] == "" || f[0][0] == '#' {
-			continue
+func parsePasswd(data []byte) iter.Seq[passwdEntry] {
+	return func(yield func(passwdEntry) bool) {
+		fields := make([][]byte, 0, 7)
+		for line := range bytes.Lines(data) {
+			// name:password:UID:GID:GECOS:directory:shell
+			f := accountFields(line, fields)
+			if len(f) < 4 {
+				continue
+			}
+			uid, uidOK, err1 := parseID(string(f[2]))
+			gid, gidOK, err2 := parseID(string(f[3]))
+			if !uidOK || !gidOK || err1 != nil || err2 != nil {
+				continue
+			}
+			e := passwdEntry{name: string(f[0]), uid: uid, gid: gid}
+			if len(f) > 5 {
+				e.home = string(f[5])
+			}
+			if !yield(e) {
+				return
+			}
 		}
-		uid, uidOK, err1 := parseID(f[2])
-		gid, gidOK, err2 := parseID(f[3])
-		if !uidOK || !gidOK || err1 != nil || err2 != nil {
-			continue
-		}
-		e := passwdEntry{name: f[0], uid: uid, gid: gid}
-		if len(f) > 5 {
-			e.home = f[5]
-		}
-		entries = append(entries, e)
 	}
-	return entries
+}
+
+// accountFields splits a line into fields, of which into has room for the first
+// few; none if the line is empty or a comment. They are parts of the line, which
+// may have been made as long as the file.
+func accountFields(line []byte, into [][]byte) [][]byte {
+	line = bytes.TrimSpace(line)
+	if len(line) == 0 || line[0] == ':' || line[0] == '#' {
+		return nil
+	}
+	for more := true; more && len(into) < cap(into); {
+		var field []byte
+		field, line, more = bytes.Cut(line, []byte(":"))
+		into = append(into, field)
+	}
+	return into
 }
 
 type groupEntry struct {
-	name    string
+	name    []byte
 	gid     uint32
-	members []string
+	members []byte // with commas between them
 }
 
-// parseGroup reads the lines of a group file (group(5)) and passes over those
-// that are none.
-func parseGroup(data []byte) []groupEntry {
-	var entries []groupEntry
-	for line := range bytes.Lines(data) {
-		// group_name:password:GID:user_list
-		f := strings.Split(string(bytes.TrimSpace(line)), ":")
-		if len(f) < 3 || f[0] == "" || f[0][0] == '#' {
-			continue
+func (g groupEntry) has(member string) bool {
+	for m := range bytes.SplitSeq(g.members, []byte(",")) {
+		if string(m) == member {
+			return true
 		}
-		gid, ok, err := parseID(f[2])
-		if !ok || err != nil {
-			continue
-		}
-		e := groupEntry{name: f[0], gid: gid}
-		if len(f) > 3 && f[3] != "" {
-			e.members = strings.Split(f[3], ",")
-		}
-		entries = append(entries, e)
 	}
-	return entries
+	return false
+}
+
+// parseGroup yields the lines of a group file (group(5)) and passes over those
+// that are none.
+func parseGroup(data []byte) iter.Seq[groupEntry] {
+	return func(yield func(groupEntry) bool) {
+		fields := make([][]byte, 0, 4)
+		for line := range bytes.Lines(data) {
+			// group_name:password:GID:user_list
+			f := accountFields(line, fields)
+			if len(f) < 3 {
+				continue
+			}
+			gid, ok, err := parseID(string(f[2]))
+			if !ok || err != nil {
+				continue
+			}
+			e := groupEntry{name: f[0], gid: gid}
+			if len(f) > 3 {
+				e.members = f[3]
+			}
+			if !yield(e) {
+				return
+			}
+		}
+	}
 }

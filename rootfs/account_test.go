@@ -1,12 +1,16 @@
 package rootfs
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 const testPasswd = `root:x:0:0:root:/root:/bin/sh
@@ -84,6 +88,76 @@ func TestLookupUserFails(t *testing.T) {
 	}
 	if _, err := LookupGroup(fd, "none"); err == nil || err.Error() != `look up group "none": no group "none" in /etc/group` {
 		t.Errorf("LookupGroup: %v", err)
+	}
+}
+
+// TestLookupUserHostile: CVE-2026-47262 and its kin. Whatever lies in the place of
+// the account files, a lookup ends soon, in bounded memory, inside.
+func TestLookupUserHostile(t *testing.T) {
+	requireRoot(t)
+	long := func(line string, times int) func(string) error {
+		return func(path string) error { return os.WriteFile(path, []byte(strings.Repeat(line, times)), 0o600) }
+	}
+	link := func(to string) func(string) error { return func(path string) error { return os.Symlink(to, path) } }
+	node := func(kind uint32, device uint64) func(string) error {
+		return func(path string) error { return unix.Mknod(path, kind|0o600, int(device)) }
+	}
+	for _, c := range []struct {
+		name, file string
+		make       func(path string) error
+		fails      string
+	}{
+		{"group of 100 MB", "group", func(path string) error {
+			return errors.Join(os.WriteFile(path, []byte(testGroup), 0o600), os.Truncate(path, 100<<20))
+		}, "read in root /etc/group: file too large: more than 16777216 bytes"},
+		{"passwd of one line of 100 MB", "passwd", func(path string) error {
+			return errors.Join(os.WriteFile(path, []byte("root:x:0:0:"), 0o600), os.Truncate(path, 100<<20))
+		}, "read in root /etc/passwd: file too large: more than 16777216 bytes"},
+		{"one line of 16 MB of colons", "passwd", long(":", maxAccountBytes), ""},
+		{"a million users", "passwd", long("a:x:7:7::/:\n", 1_000_000), ""},
+		{"one group of 8 million members", "group", func(path string) error {
+			return os.WriteFile(path, []byte("g:x:7:"+strings.Repeat("a,", 8_000_000)), 0o600)
+		}, ""},
+		{"a million groups of root", "group", long("g:x:7:root\n", 1_000_000), `"root" is in more than 65536 groups`},
+		{"fifo", "passwd", node(unix.S_IFIFO, 0), "read in root /etc/passwd: not a regular file"},
+		{"device without end", "group", node(unix.S_IFCHR, unix.Mkdev(1, 5)), "read in root /etc/group: not a regular file"},
+		{"terminal", "group", node(unix.S_IFCHR, unix.Mkdev(5, 0)), "read in root /etc/group: "},
+		{"directory", "passwd", func(path string) error { return os.Mkdir(path, 0o755) }, "read in root /etc/passwd: not a regular file"},
+		{"link to itself", "passwd", link("passwd"), "read in root /etc/passwd: too many levels of symbolic links"},
+		{"link to nothing", "group", link("/nothing"), ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fd, dir := holdRoot(t)
+			check(t, os.Mkdir(filepath.Join(dir, "etc"), 0o755))
+			check(t, os.WriteFile(filepath.Join(dir, "etc", "passwd"), []byte(testPasswd), 0o600))
+			check(t, os.RemoveAll(filepath.Join(dir, "etc", c.file)))
+			check(t, c.make(filepath.Join(dir, "etc", c.file)))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			_, err := LookupUser(fd, "0")
+			took := time.Since(start)
+			runtime.ReadMemStats(&after)
+			if c.fails == "" && err != nil || c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
+				t.Errorf("got %v, want %q", err, c.fails)
+			}
+			if got := (after.TotalAlloc - before.TotalAlloc) >> 20; got > 64 || took > 5*time.Second {
+				t.Errorf("took %v and %d MB", took, got)
+			}
+		})
+	}
+}
+
+// TestReadFileOfProcfs: in a running container /etc/passwd may be a link to a
+// file of procfs, which says other things to the host's root or waits for ever.
+func TestReadFileOfProcfs(t *testing.T) {
+	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	check(t, err)
+	defer unix.Close(root)
+	for _, name := range []string{"/proc/self/environ", "/proc/1/status", "/proc/kmsg", "/proc/cmdline"} {
+		if _, err := ReadFile(root, name, 1<<20); err == nil || !strings.HasSuffix(err.Error(), ": a file of procfs") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

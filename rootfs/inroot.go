@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -69,7 +70,8 @@ func Stat(rootfd int, name string) (unix.Stat_t, error) {
 }
 
 // ReadFile reads the regular file name inside the root. A file of more than
-// limit bytes is an error (EFBIG), and so is anything that is no regular file.
+// limit bytes is an error (EFBIG), and so is anything that is no regular file, or
+// a file of procfs: some of those wait, or answer the one that reads them only.
 func ReadFile(rootfd int, name string, limit int64) ([]byte, error) {
 	fd, err := openInRoot(rootfd, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
@@ -90,14 +92,22 @@ func readRegular(fd int, limit int64) ([]byte, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, errors.New("not a regular file")
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
+	var on unix.Statfs_t
+	if err := unix.Fstatfs(fd, &on); err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > limit {
+	if on.Type == unix.PROC_SUPER_MAGIC {
+		return nil, errors.New("a file of procfs")
+	}
+	var b bytes.Buffer
+	b.Grow(int(min(st.Size, limit)) + bytes.MinRead)
+	if _, err := b.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
+		return nil, err
+	}
+	if int64(b.Len()) > limit {
 		return nil, fmt.Errorf("%w: more than %d bytes", unix.EFBIG, limit)
 	}
-	return data, nil
+	return b.Bytes(), nil
 }
 
 // MkdirAll makes the directory name inside the root, with the parents that it
