@@ -9,8 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sys/unix"
 
 	"github.com/minictr/minictr/rootfs"
 )
@@ -86,7 +88,8 @@ func interruptReader(ctx context.Context, r io.Reader) io.Reader {
 type directory struct{ root *os.Root }
 
 func (d directory) open(name string) (io.ReadCloser, error) {
-	f, err := d.root.Open(name)
+	// Opening a fifo would wait for whoever writes into it, without O_NONBLOCK.
+	f, err := d.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, plain(err)
 	}
@@ -111,9 +114,12 @@ type tarTree struct {
 
 type span struct{ offset, size int64 }
 
-// maxArchiveEntries bounds the index of an image archive, which has a few files
-// for each layer.
-const maxArchiveEntries = 1_000_000
+// Bounds of the index of an image archive, which has a few files for each layer. A
+// name may be a megabyte long.
+const (
+	maxArchiveEntries   = 100_000
+	maxArchiveNameBytes = 32 << 20 // of all names
+)
 
 // indexTar reads the headers of the tar and owns the file.
 func indexTar(file *os.File) (tree, error) {
@@ -128,6 +134,7 @@ func indexTar(file *os.File) (tree, error) {
 }
 
 func (t *tarTree) index(r *tar.Reader) error {
+	nameBytes := 0
 	for n := 0; ; n++ {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -138,6 +145,12 @@ func (t *tarTree) index(r *tar.Reader) error {
 		}
 		if n == maxArchiveEntries {
 			return fmt.Errorf("more than %d entries", maxArchiveEntries)
+		}
+		if nameBytes += len(h.Name) + len(h.Linkname); nameBytes > maxArchiveNameBytes {
+			return fmt.Errorf("more than %d bytes of names", maxArchiveNameBytes)
+		}
+		if isSparse(h) {
+			continue // what lies there is not its content
 		}
 		name := path.Clean("/" + h.Name)
 		switch h.Typeflag {
@@ -154,6 +167,16 @@ func (t *tarTree) index(r *tar.Reader) error {
 			t.links[name] = path.Clean("/" + h.Linkname)
 		}
 	}
+}
+
+// isSparse reports whether the content has holes: GNU tar, "Storing Sparse Files".
+func isSparse(h *tar.Header) bool {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return h.Typeflag == tar.TypeGNUSparse
 }
 
 func (t *tarTree) open(name string) (io.ReadCloser, error) {

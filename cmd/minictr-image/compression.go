@@ -36,6 +36,15 @@ var compressions = []compression{
 // without --long.
 const zstdWindow = 128 << 20
 
+// What a stream may grow to when it is decompressed: 4 GiB in any case, and beyond
+// that 200 times what was read of it. Zeros shrink to a thousandth with gzip, and
+// to almost nothing with zstd, so that a download of some megabytes could fill a
+// disk; files of programs and data shrink to a third, hardly ever to a fiftieth.
+const (
+	freeGrowth = 4 << 30
+	maxGrowth  = 200
+)
+
 func openZstd(r io.Reader) (io.ReadCloser, error) {
 	d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderConcurrency(1))
 	if err != nil {
@@ -53,7 +62,8 @@ func refuse(format string) func(io.Reader) (io.ReadCloser, error) {
 // decompress returns the stream in plain, decompressed on another processor.
 // Closing it leaves r alone.
 func decompress(r io.Reader) (io.ReadCloser, error) {
-	buffered := bufio.NewReaderSize(r, 256<<10)
+	read := &counter{r: r, tell: func(int64) {}}
+	buffered := bufio.NewReaderSize(read, 256<<10)
 	head, err := buffered.Peek(magicBytes)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -66,7 +76,32 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.name, err)
 	}
-	return pump(d), nil
+	return pump(&bounded{ReadCloser: d, from: read, format: c.name, free: freeGrowth}), nil
+}
+
+// A bounded is a decompressor that stops at a bomb, and whose errors say what it
+// is.
+type bounded struct {
+	io.ReadCloser
+	from   *counter // where it reads
+	format string
+	n      int64 // bytes that came out
+	free   int64 // that may come out of anything
+}
+
+var errBomb = errors.New("compression bomb")
+
+// Read reads on, unless it is too much.
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.n += int64(n)
+	switch {
+	case b.n > b.free && b.n/maxGrowth > b.from.n:
+		return 0, fmt.Errorf("%s: %w: %d bytes have become more than %d", b.format, errBomb, b.from.n, b.n)
+	case err == nil || errors.Is(err, io.EOF):
+		return n, err
+	}
+	return n, fmt.Errorf("%s: %w", b.format, err)
 }
 
 // compressionOf returns the format of what begins like head, or nil.

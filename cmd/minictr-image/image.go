@@ -46,8 +46,8 @@ type source interface {
 // Limits of what is held in memory. OCI distribution-spec, "Pushing Manifests":
 // registries should take manifests of 4 MB.
 const (
-	maxManifestBytes = 16 << 20
-	maxConfigBytes   = 16 << 20
+	maxManifestBytes = 4 << 20
+	maxConfigBytes   = 4 << 20
 )
 
 // header is what tells the kinds of manifest apart.
@@ -60,6 +60,13 @@ type header struct {
 	FSLayers      json.RawMessage `json:"fsLayers"`
 }
 
+// isNot reports whether a media type says something else than the content. One
+// that is empty or unknown says nothing.
+func (h header) isNot(declared types.MediaType) bool {
+	isIndex := h.Manifests != nil
+	return isIndex && declared.IsImage() || !isIndex && declared.IsIndex()
+}
+
 // parseManifest reads an image manifest or an index.
 func parseManifest(raw []byte) (header, error) {
 	var h header
@@ -69,6 +76,12 @@ func parseManifest(raw []byte) (header, error) {
 	switch {
 	case h.SchemaVersion == 1 || h.FSLayers != nil:
 		return h, &hintedError{errors.New("image is in Docker's schema 1 format, which is not supported"), "push it again with a Docker of this decade, or `docker save` it and `minictr load` the archive"}
+	case h.Manifests != nil && (h.Config != nil || h.Layers != nil):
+		// What one program takes for an image, another would take for an index of
+		// other images: CVE-2021-41190.
+		return h, errors.New("manifest is both that of an image and an index")
+	case h.isNot(h.MediaType):
+		return h, fmt.Errorf("manifest says that it is %s, which it is not", h.MediaType)
 	case h.Manifests != nil:
 		return h, nil
 	case h.Config == nil || h.Config.Digest.Hex == "":
@@ -81,22 +94,25 @@ func parseManifest(raw []byte) (header, error) {
 // for the platform. A nil platform accepts what comes when there is no choice.
 func resolve(ctx context.Context, src source, raw []byte, platform platformFlag) (image, error) {
 	digest := digestOf(raw)
+	var entry v1.Descriptor // of an index, that led here
 	for range 3 {
 		h, err := parseManifest(raw)
 		if err != nil {
 			return image{}, err
+		}
+		if h.isNot(entry.MediaType) {
+			return image{}, fmt.Errorf("manifest %s: the index says that it is %s, which it is not", entry.Digest, entry.MediaType)
 		}
 		if h.Manifests == nil {
 			img, err := readImage(ctx, src, raw, h)
 			img.digest = digest
 			return img, err
 		}
-		chosen, err := platform.orHost().choose(h.Manifests)
-		if err != nil {
+		if entry, err = platform.orHost().choose(h.Manifests); err != nil {
 			return image{}, err
 		}
-		if raw, err = src.manifest(ctx, chosen.Digest); err != nil {
-			return image{}, fmt.Errorf("manifest %s: %w", chosen.Digest, err)
+		if raw, err = src.manifest(ctx, entry.Digest); err != nil {
+			return image{}, fmt.Errorf("manifest %s: %w", entry.Digest, err)
 		}
 	}
 	return image{}, errors.New("an index in an index in an index")
@@ -110,7 +126,7 @@ func readImage(ctx context.Context, src source, raw []byte, h header) (image, er
 	}
 	ids, err := rootfs.DiffIDs(config)
 	if err != nil {
-		if !h.Config.MediaType.IsConfig() {
+		if h.Config.MediaType != "" && !h.Config.MediaType.IsConfig() {
 			return image{}, fmt.Errorf("not a container image, but %s", h.Config.MediaType)
 		}
 		return image{}, err

@@ -148,34 +148,68 @@ func findOCIImages(ctx context.Context, l layout, raw []byte, platform platformF
 		groups[name] = append(groups[name], e)
 	}
 	var images []found
+	var b budget
+	known := map[v1.Hash]image{}
 	for _, name := range order {
-		f, err := findOne(ctx, l, name, groups[name], platform)
+		entry, err := chooseEntry(groups[name], platform)
 		if err != nil {
 			return nil, err
+		}
+		f := found{image: known[entry.Digest]}
+		if f.image.config == nil {
+			if f.image, err = resolveEntry(ctx, l, entry, platform); err != nil {
+				return nil, err
+			}
+			known[entry.Digest] = f.image
+		}
+		if err := b.take(f.image); err != nil {
+			return nil, err
+		}
+		if name != "" {
+			if f.names, err = references([]string{name}); err != nil {
+				return nil, err
+			}
 		}
 		images = append(images, f)
 	}
 	return mergeNames(images), nil
 }
 
-func findOne(ctx context.Context, l layout, name string, entries []v1.Descriptor, platform platformFlag) (found, error) {
-	entry := entries[0]
-	if len(entries) > 1 {
-		var err error
-		if entry, err = platform.orHost().choose(entries); err != nil {
-			return found{}, err
-		}
+func chooseEntry(entries []v1.Descriptor, platform platformFlag) (v1.Descriptor, error) {
+	if len(entries) == 1 {
+		return entries[0], nil
 	}
+	return platform.orHost().choose(entries)
+}
+
+func resolveEntry(ctx context.Context, l layout, entry v1.Descriptor, platform platformFlag) (image, error) {
 	raw, err := l.manifest(ctx, entry.Digest)
 	if err != nil {
-		return found{}, fmt.Errorf("manifest %s: %w", entry.Digest, err)
+		return image{}, fmt.Errorf("manifest %s: %w", entry.Digest, err)
 	}
-	img, err := resolve(ctx, l, raw, platform)
-	if err != nil || name == "" {
-		return found{image: img}, err
+	return resolve(ctx, l, raw, platform)
+}
+
+// A budget bounds what an archive may have of images: a small table of contents
+// can name one large configuration ten thousand times, and each name costs the
+// store a copy.
+type budget struct{ images, bytes int }
+
+const (
+	maxArchiveImages = 10_000
+	maxArchiveBytes  = 64 << 20 // of manifests and configurations
+)
+
+func (b *budget) take(img image) error {
+	b.images++
+	b.bytes += len(img.manifest) + len(img.config) + 200*len(img.layers) // about what a layer takes in memory
+	if b.images > maxArchiveImages {
+		return fmt.Errorf("archive names more than %d images", maxArchiveImages)
 	}
-	names, err := references([]string{name})
-	return found{image: img, names: names}, err
+	if b.bytes > maxArchiveBytes {
+		return fmt.Errorf("archive has more than %d bytes of manifests and configurations", maxArchiveBytes)
+	}
+	return nil
 }
 
 // mergeNames joins the entries that are the same image under several names.
@@ -243,8 +277,12 @@ func readDockerManifest(t tree) ([]dockerImage, error) {
 
 func findDockerImages(t tree, entries []dockerImage) ([]found, error) {
 	var images []found
+	var b budget
 	for i, e := range entries {
 		img, err := readDockerImage(t, e)
+		if err == nil {
+			err = b.take(img)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("manifest.json: [%d]: %w", i, err)
 		}

@@ -352,7 +352,7 @@ func TestImportFails(t *testing.T) {
 		{[]string{"-"}, "\xfd7zXZ\x00 and so on", "minictr: import standard input: add layer: xz: this compression is not supported"},
 		{[]string{"-"}, strings.Repeat("no tar", 200), "minictr: import standard input: add layer: read layer: archive/tar: invalid tar header"},
 		{[]string{"-"}, string(layerTar(t, "../../out")), "minictr: import standard input: add layer: unpack ../../out: path leads out of the root"},
-		{[]string{"-"}, string(gzipped(t, layerTar(t, "a", "b")))[:40], "minictr: import standard input: add layer: read layer: unexpected EOF"},
+		{[]string{"-"}, string(gzipped(t, layerTar(t, "a", "b")))[:40], "minictr: import standard input: add layer: read layer: gzip: unexpected EOF"},
 		{[]string{"/"}, "", "minictr: import /: is a directory"},
 	} {
 		root := t.TempDir()

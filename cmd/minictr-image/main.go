@@ -24,6 +24,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -63,8 +64,15 @@ func subcommands() map[string]subcommand {
 	}
 }
 
+// memoryBytes is what the garbage collector aims at. A zstd frame with a window of
+// 128 MiB lives beyond that, but not twice as it would without.
+const memoryBytes = 80 << 20
+
 func main() {
-	unix.Umask(0o077)
+	// The store's own files are made with their modes, whatever the mask; files of
+	// layers mostly have those that this one gives, and need no chmod.
+	unix.Umask(0o022)
+	debug.SetMemoryLimit(memoryBytes)
 	ctx, stop := interruptible()
 	err := execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
