@@ -69,3 +69,14 @@ func TestErrors(t *testing.T) {
 		})
 	}
 }
+
+// TestVisible: on a terminal control characters are shown, not obeyed.
+func TestVisible(t *testing.T) {
+	var b strings.Builder
+	if err := run([]string{"{{.A}}\t{{json .A}}"}, strings.NewReader(`{"A":"a\u001b[2J\u009b31m\u202e"}`), visible{&b}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "a?[2J?31m?\t\"a\\u001b[2J?31m?\"\n"; b.String() != want {
+		t.Errorf("got %q, want %q", b.String(), want)
+	}
+}

@@ -17,6 +17,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,10 +26,12 @@ import (
 	"strings"
 	"text/tabwriter"
 	"text/template"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
-	if err := run(os.Args[1:], os.Stdin, os.Stdout); err != nil {
+	if err := run(os.Args[1:], os.Stdin, output()); err != nil {
 		fmt.Fprintln(os.Stderr, "minictr: "+err.Error())
 		var f *formatError
 		if errors.As(err, &f) {
@@ -36,6 +39,33 @@ func main() {
 		}
 		os.Exit(1)
 	}
+}
+
+// output is standard output. What an image or a container calls itself must not
+// steer a terminal; a program that reads it gets it as it is.
+func output() io.Writer {
+	if _, err := unix.IoctlGetTermios(unix.Stdout, unix.TCGETS); err != nil {
+		return os.Stdout
+	}
+	return visible{os.Stdout}
+}
+
+// A visible writer shows control characters as question marks, and so what turns
+// the order of a line round; see steers in cmd/minictr. It is given whole
+// characters.
+type visible struct{ to io.Writer }
+
+func (v visible) Write(b []byte) (int, error) {
+	shown := bytes.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (r < ' ' || 0x7f <= r && r < 0xa0 || 0x2028 <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069) {
+			return '?'
+		}
+		return r
+	}, b)
+	if _, err := v.to.Write(shown); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 func run(args []string, in io.Reader, out io.Writer) error {

@@ -74,8 +74,8 @@ func oneLine(err error) string {
 		switch {
 		case r == '\n' || r == '\t' || r == '\r':
 			return ' '
-		case r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0:
-			return -1
+		case r < ' ' || 0x7f <= r && r < 0xa0 || 0x2028 <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069:
+			return -1 // as steers in cmd/minictr has it
 		}
 		return r
 	}, strings.TrimSpace(err.Error()))

@@ -133,7 +133,7 @@ func encode(in *bytes.Buffer, v any) error {
 
 // printLines prints each value as a line of JSON.
 func printLines(out io.Writer, values []any) error {
-	e := json.NewEncoder(out)
+	e := json.NewEncoder(jsonWriter{out}) // writes each value at once
 	e.SetEscapeHTML(false)
 	for _, v := range values {
 		if err := e.Encode(v); err != nil {
@@ -145,7 +145,7 @@ func printLines(out io.Writer, values []any) error {
 
 // printJSON prints v for people and programs: indented, as docker inspect does.
 func printJSON(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
+	e := json.NewEncoder(jsonWriter{out}) // writes each value at once
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "    ")
 	return e.Encode(v)
