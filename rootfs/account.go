@@ -186,11 +186,11 @@ func parsePasswd(data []byte) iter.Seq[passwdEntry] {
 }
 
 // accountFields splits a line into fields, of which into has room for the first
-// few; none if the line is empty or a comment. They are parts of the line, which
-// may have been made as long as the file.
+// few; none if the line is empty or a comment, or no text. They are parts of the
+// line, which may have been made as long as the file.
 func accountFields(line []byte, into [][]byte) [][]byte {
 	line = bytes.TrimSpace(line)
-	if len(line) == 0 || line[0] == ':' || line[0] == '#' {
+	if len(line) == 0 || line[0] == ':' || line[0] == '#' || bytes.IndexByte(line, 0) >= 0 {
 		return nil
 	}
 	for more := true; more && len(into) < cap(into); {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const testPasswd = `root:x:0:0:root:/root:/bin/sh
+const testPasswd = "nul:x:11:11::/home\x00/x:/bin/sh\n" + `root:x:0:0:root:/root:/bin/sh
 # a comment:x:7:7::/:/bin/sh
 bin:x:1:1:bin:/bin:/sbin/nologin
 
@@ -50,6 +50,7 @@ func TestResolveUser(t *testing.T) {
 		{"1000", User{1000, 0, nil, "/", ""}}, // a number is an id even where a name looks like it
 		{"1000:1000", User{1000, 1000, nil, "/", ""}},
 		{"nohome", User{9, 9, nil, "/", "nohome"}},
+		{"11", User{11, 0, nil, "/", ""}}, // a line with a NUL is none
 		{"2147483647", User{2147483647, 0, nil, "/", ""}},
 	} {
 		got, err := resolveUser([]byte(testPasswd), []byte(testGroup), c.spec)

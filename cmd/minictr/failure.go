@@ -91,8 +91,9 @@ func joined(err error) []error {
 	return list
 }
 
-// oneLine keeps what an image or a file is called from breaking the line.
-func oneLine(text string) string { return visible(strings.TrimSpace(text)) }
+// oneLine keeps what an image or a file is called from breaking the line, and
+// from filling the screen.
+func oneLine(text string) string { return ellipsis(visible(strings.TrimSpace(text)), 1000) }
 
 // exitCode is Docker's: run and exec end with the code of the process in the
 // container, so what minictr could not do has codes that are told apart from

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"strings"
 
 	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime"
@@ -26,8 +27,36 @@ func (a *app) useImage(cmd *cobra.Command, f *runFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := judge(image.Config); err != nil {
+		return fmt.Errorf("image %s: %w", args[0], err)
+	}
 	f.Image = runtime.Image{Reference: args[0], ID: image.ID, Layers: image.Lower()}
 	return f.command(cmd, image.Config, args[1:])
+}
+
+// judge refuses what an image cannot mean: a string with a NUL, of which the
+// kernel would see the beginning only, and a stop signal that there is not, by
+// which the container could never be stopped.
+func judge(c rootfs.Config) error {
+	for _, list := range []struct {
+		name   string
+		values []string
+	}{
+		{"Entrypoint", c.Entrypoint}, {"Cmd", c.Cmd}, {"Env", c.Env}, {"WorkingDir", []string{c.WorkingDir}}, {"User", []string{c.User}},
+	} {
+		for _, v := range list.values {
+			if strings.Contains(v, "\x00") {
+				return fmt.Errorf("config.%s: %.100q contains a NUL", list.name, v)
+			}
+		}
+	}
+	if c.StopSignal == "" {
+		return nil
+	}
+	if _, err := runtime.ParseSignal(c.StopSignal); err != nil {
+		return fmt.Errorf("config.StopSignal: %w", err)
+	}
+	return nil
 }
 
 // findImage returns the image from the store, pulling it as --pull says.
