@@ -110,7 +110,8 @@ func parseTable(text []byte) *leaseTable {
 			continue
 		}
 		l := leaseLine{}
-		if a, err := netip.ParseAddr(string(word)); err == nil && len(rest) > 0 {
+		// A line that is cut short would end in zeros when the next one is written.
+		if a, err := netip.ParseAddr(string(word)); err == nil && len(rest) > 0 && len(line) == leaseLineBytes {
 			l = leaseLine{a, string(rest)}
 			t.at[a] = len(t.lines)
 		}
