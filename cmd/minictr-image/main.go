@@ -21,10 +21,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -154,7 +156,7 @@ func (c *command) help(err error) error {
 }
 
 func usage() string {
-	return "pull|load|import|verify …"
+	return strings.Join(slices.Sorted(maps.Keys(subcommands())), "|") + " …"
 }
 
 // A listFlag may be given several times.

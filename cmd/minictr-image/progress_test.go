@@ -63,8 +63,8 @@ func TestProgressModes(t *testing.T) {
 func TestUsage(t *testing.T) {
 	requireRoot(t)
 	for _, c := range []struct{ args, want string }{
-		{"", "minictr: no command\nhint: usage: minictr-image [--root DIR] pull|load|import …\n"},
-		{"push x", "minictr: unknown command \"push\"\nhint: usage: minictr-image [--root DIR] pull|load|import …\n"},
+		{"", "minictr: no command\nhint: usage: minictr-image [--root DIR] " + usage() + "\n"},
+		{"x y", "minictr: unknown command \"x\"\nhint: usage: minictr-image [--root DIR] " + usage() + "\n"},
 		{"load x", "minictr: load: wrong number of arguments\nhint: usage: minictr-image [--root DIR] " + subcommands()["load"].usage + "\n"},
 		{"load --bad", "minictr: flag provided but not defined: -bad\nhint: usage: minictr-image [--root DIR] " + subcommands()["load"].usage + "\n"},
 	} {
