@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -118,6 +119,9 @@ func (t *Transaction) Commit(n NewImage) (*Image, error) {
 	if err == nil {
 		err = t.checkBlobs(n.Layers)
 	}
+	if err == nil {
+		err = n.checkDigests()
+	}
 	if err != nil {
 		return nil, step.Fail("add image", id, err)
 	}
@@ -129,6 +133,17 @@ func (t *Transaction) Commit(n NewImage) (*Image, error) {
 		image.Manifest = digestOf(n.Manifest)
 	}
 	return image, step.Fail("add image", id, bare(t.publish(image, n)))
+}
+
+// checkDigests refuses a name by digest for what does not have it: an archive may
+// call its image anything, and who runs alpine@sha256:… relies on the digest.
+func (n NewImage) checkDigests() error {
+	for _, ref := range n.References {
+		if ref.Digest != "" && ref.Digest != n.Digest && (len(n.Manifest) == 0 || ref.Digest != digestOf(n.Manifest)) {
+			return fmt.Errorf("name it %s: %w: manifest is %s", ref.Key(), ErrDigest, cmp.Or(n.Digest, "none"))
+		}
+	}
+	return nil
 }
 
 func checkLayers(diffIDs []string, layers []Layer) error {

@@ -16,7 +16,9 @@
 //	config.go      an image's config JSON -> what a run needs of it
 //	store.go       references -> images -> layer directories: lookup, list
 //	add.go           the writing side: a transaction that adds images; addlayer.go, blob.go, newblob.go their parts
-//	remove.go      taking references back, and the sweep of what nobody uses
+//	tag.go         one more name for an image
+//	remove.go      taking references back, and the sweep of what nobody uses; prune.go
+//	usage.go       what it all takes on the disk
 //	unpack.go      one layer's tar stream -> a directory; entry.go makes one entry
 //	verify.go        a layer of the store against its tar stream; compare.go compares trees
 //	overlay.go     layers + writable directory -> detached mount

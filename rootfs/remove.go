@@ -194,12 +194,8 @@ func (s *Store) used() (map[string]bool, error) {
 			return nil, fmt.Errorf("nothing is removed: %w", err)
 		}
 		for _, i := range images {
-			used[s.blobFile(i.ID)], used[s.blobFile(i.Manifest)] = true, true
-			for _, l := range i.Layers {
-				used[l.Dir], used[s.layerFile(l.ChainID)] = true, true
-				if l.Blob != "" {
-					used[s.blobFile(l.Blob)] = true
-				}
+			for _, file := range s.filesOf(i) {
+				used[file] = true
 			}
 		}
 	}
