@@ -1,5 +1,5 @@
 // Minictr-image fills minictr's image store: it pulls images from registries
-// and reads them from archives.
+// and reads them from archives; and it writes archives.
 //
 // It is a program of its own because what that takes (a registry client, HTTP,
 // TLS, zstd) costs more than a millisecond of start-up, which would fall on
@@ -9,6 +9,7 @@
 //	minictr-image [--root DIR] load [--input FILE|DIR|-] [--name NAME] [--platform OS/ARCH[/VARIANT]] [--quiet]
 //	minictr-image [--root DIR] verify [--quiet] [IMAGE]...
 //	minictr-image [--root DIR] import [--change INSTRUCTION]... [--message TEXT] FILE|- [NAME]
+//	minictr-image [--root DIR] save [--output FILE|DIR|-] [--format docker-archive|oci-archive|oci-dir] [--platform OS/ARCH[/VARIANT]] NAME...
 //
 // The answer is on standard output: the name of the image, or its id. Progress
 // and errors are on standard error. The exit status is 0, or 1 after an error,
@@ -46,6 +47,8 @@ type command struct {
 	progress    string
 	input, name string
 	changes     listFlag
+	output      string
+	format      string
 	message     string
 }
 
@@ -63,6 +66,7 @@ func subcommands() map[string]subcommand {
 		"load":   {"load [--input FILE|DIR|-] [--name NAME] [--platform OS/ARCH[/VARIANT]] [--quiet]", [2]int{0, 0}, declareLoad, load},
 		"verify": {"verify [--quiet] [IMAGE]...", [2]int{0, math.MaxInt}, declareVerify, verify},
 		"import": {"import [--change INSTRUCTION]... [--message TEXT] FILE|- [NAME]", [2]int{1, 2}, declareImport, importTree},
+		"save":   {"save [--output FILE|DIR|-] [--format docker-archive|oci-archive|oci-dir] [--platform OS/ARCH[/VARIANT]] NAME...", [2]int{1, math.MaxInt}, declareSave, save},
 	}
 }
 

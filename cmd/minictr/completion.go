@@ -37,10 +37,16 @@ func completions() []completion {
 		{"top", (*app).runningNames, (*app).columnNames},
 		{"images", (*app).imageNames, nothing},
 		{"pull", (*app).imageNames, nothing},
+		{"save", (*app).imageNames, (*app).imageNames},
+		{"tag", (*app).imageNames, (*app).imageNames},
+		{"history", (*app).imageNames, nothing},
 		{"rmi", (*app).imageNames, (*app).imageNames},
 		{"image rm", (*app).imageNames, (*app).imageNames},
 		{"image ls", (*app).imageNames, nothing},
 		{"image pull", (*app).imageNames, nothing},
+		{"image save", (*app).imageNames, (*app).imageNames},
+		{"image tag", (*app).imageNames, (*app).imageNames},
+		{"image history", (*app).imageNames, nothing},
 		{"image inspect", (*app).imageNames, (*app).imageNames},
 		{"network inspect", (*app).networkNames, (*app).networkNames},
 		{"network rm", (*app).networkNames, (*app).networkNames},
@@ -50,12 +56,15 @@ func completions() []completion {
 // flagCompletions is the table of what the values of flags may be.
 func flagCompletions() map[string]map[string][]string {
 	signals := []string{"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "WINCH"}
+	formats := []string{"docker-archive", "oci-archive", "oci-dir"}
 	return map[string]map[string][]string{
 		"run":     {"network": {"bridge", "none", "host", "container:", "ns:"}, "pull": {"always", "missing", "never"}, "stop-signal": signals},
 		"kill":    {"signal": signals},
 		"inspect": {"type": {"container", "image"}},
 		"pull":    {"progress": {"auto", "plain", "none"}},
-		"ps":      {"filter": {"ancestor=", "exited=", "id=", "label=", "name=", "network=", "status=created", "status=running", "status=exited"}},
+		"save":    {"format": formats}, "image save": {"format": formats},
+		"image prune": {"filter": {"label=", "label!=", "until="}},
+		"ps":          {"filter": {"ancestor=", "exited=", "id=", "label=", "name=", "network=", "status=created", "status=running", "status=exited"}},
 	}
 }
 

@@ -17,10 +17,13 @@ func imageCommand(a *app) *cobra.Command {
 		{"rm", "", "remove images", rmiCommand},
 		{"pull", "", "pull an image from a registry", pullCommand},
 		{"load", "", "load images from an archive", loadCommand},
+		{"save", "", "write images into an archive", saveCommand},
 		{"import", "", "make an image from a root file system", importCommand},
+		{"tag", "", "give an image another name", tagCommand},
+		{"history", "", "print the steps in which an image was made", historyCommand},
 		{"inspect", "", "print everything about images", imageInspectCommand},
 		{"verify", "", "compare images with their digests", verifyCommand},
-		{"prune", "", "remove images that have no name and no container", pruneCommand},
+		{"prune", "", "remove images that have no name, and what failed pulls left", pruneCommand},
 	})
 }
 

@@ -55,6 +55,34 @@ func verifyCommand(a *app) *cobra.Command {
 	return c
 }
 
+func saveCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "save [FLAGS] IMAGE…", Args: cobra.MinimumNArgs(1), RunE: a.handOn("save"),
+		Long: "Save writes images into one archive, which minictr load, docker load, podman load and\n" +
+			"skopeo read. Layers and digests are those that the images came with; the same images\ngive the same bytes.",
+		Example: "  minictr save alpine | gzip > alpine.tar.gz\n  minictr save --format oci-archive -o images.tar alpine busybox\n  minictr save --format oci-dir -o layout alpine",
+	}
+	s := c.Flags()
+	s.StringP("output", "o", "-", "file to write, or the directory for oci-dir; - is standard output")
+	s.String("format", "docker-archive", "docker-archive, oci-archive or oci-dir")
+	s.String("platform", "", "fail unless the image is for this platform, os/arch[/variant]")
+	return c
+}
+
+func tagCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "tag IMAGE NAME[:TAG]", Args: cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			target, err := rootfs.ParseReference(args[1])
+			if err != nil {
+				return err
+			}
+			_, err = rootfs.OpenStore(a.root).Tag(args[0], target)
+			return err
+		},
+	}
+}
+
 // handOn runs the command of minictr-image with the flags and arguments of this
 // one.
 func (a *app) handOn(name string) func(*cobra.Command, []string) error {
@@ -102,6 +130,11 @@ func (a *app) removeImage(name string, force bool) error {
 	if force && is[*rootfs.NotFoundError](err) {
 		return nil
 	}
+	a.sayRemoved(removed)
+	return err
+}
+
+func (a *app) sayRemoved(removed rootfs.Removed) {
 	for _, reference := range removed.Untagged {
 		if ref, err := rootfs.ParseReference(reference); err == nil {
 			reference = ref.Familiar()
@@ -111,7 +144,6 @@ func (a *app) removeImage(name string, force bool) error {
 	if removed.Deleted != "" {
 		fmt.Fprintln(a.out, "Deleted: "+removed.Deleted)
 	}
-	return err
 }
 
 // usedImages returns whether a container, running or not, uses an image. It is
@@ -136,29 +168,4 @@ func (a *app) usedImages() (func(id string) bool, error) {
 		}
 		return false
 	}, nil
-}
-
-// pruneCommand removes the images that have no name and that no container uses.
-func pruneCommand(a *app) *cobra.Command {
-	c := &cobra.Command{
-		Use: "prune", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			images, err := rootfs.OpenStore(a.root).List()
-			if err != nil {
-				return err
-			}
-			var errs []error
-			for _, i := range images {
-				if i.Reference != "" {
-					continue
-				}
-				if err := a.removeImage(i.ID, false); !is[*rootfs.InUseError](err) {
-					errs = append(errs, err)
-				}
-			}
-			return errors.Join(errs...)
-		},
-	}
-	c.Flags().BoolP("force", "f", false, "accepted for docker's sake: nothing is asked")
-	return c
 }

@@ -3,9 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime"
 	"github.com/spf13/cobra"
 )
@@ -79,79 +77,4 @@ func (a *app) inspectAny(name string) (any, error) {
 		return nil, &notFoundError{name}
 	}
 	return image, nil
-}
-
-// imageView is what inspect prints of an image, as docker image inspect does.
-type imageView struct {
-	ID           string `json:"Id"`
-	RepoTags     []string
-	RepoDigests  []string
-	Created      time.Time
-	Config       imageConfigView
-	Architecture string
-	Variant      string `json:",omitempty"`
-	Os           string
-	Size         int64 // bytes
-	GraphDriver  graphDriverView
-	RootFS       struct {
-		Type   string
-		Layers []string
-	}
-	Metadata struct{ LastTagTime time.Time }
-
-	Manifest string // digest of the manifest for this platform
-}
-
-type imageConfigView struct {
-	User         string
-	ExposedPorts map[string]struct{}
-	Env          []string
-	Cmd          []string
-	Entrypoint   []string
-	Volumes      map[string]struct{}
-	WorkingDir   string
-	Labels       map[string]string
-	StopSignal   string
-}
-
-func (a *app) inspectImage(name string) (any, error) {
-	store := rootfs.OpenStore(a.root)
-	image, err := store.Lookup(name)
-	if err != nil {
-		return nil, err
-	}
-	all, err := store.List()
-	if err != nil {
-		return nil, err
-	}
-	return newImageView(image, all), nil
-}
-
-// newImageView describes the image, with all names that it has.
-func newImageView(i *rootfs.Image, all []*rootfs.Image) *imageView {
-	c := i.Config
-	v := &imageView{
-		ID: i.ID, RepoTags: []string{}, RepoDigests: []string{}, Created: i.Created.UTC(), Manifest: i.Manifest,
-		Config:       imageConfigView{c.User, c.ExposedPorts, c.Env, c.Cmd, c.Entrypoint, c.Volumes, c.WorkingDir, c.Labels, c.StopSignal},
-		Architecture: c.Architecture, Variant: c.Variant, Os: c.OS, Size: i.Size(),
-	}
-	v.RootFS.Type = "layers"
-	v.Metadata.LastTagTime = i.Added.UTC()
-	for _, l := range i.Layers {
-		v.RootFS.Layers = append(v.RootFS.Layers, l.DiffID)
-	}
-	v.GraphDriver = graphDriverView{"overlay", map[string]string{"LowerDir": joinPaths(i.Lower())}}
-	for _, other := range all {
-		if other.ID != i.ID || other.Reference == "" {
-			continue
-		}
-		n := newShortName(other)
-		if n.tag != "" {
-			v.RepoTags = append(v.RepoTags, n.repository+":"+n.tag)
-		}
-		if other.Digest != "" {
-			v.RepoDigests = append(v.RepoDigests, n.repository+"@"+other.Digest)
-		}
-	}
-	return v
 }

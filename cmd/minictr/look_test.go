@@ -260,9 +260,9 @@ func TestCommandsAndCompletion(t *testing.T) {
 		}
 	}
 	for command, flags := range flagCompletions() {
-		c, _, err := root.Find([]string{command})
-		if err != nil {
-			t.Error(err)
+		c, rest, err := root.Find(strings.Fields(command))
+		if err != nil || len(rest) > 0 {
+			t.Errorf("completion of the flags of %q, which is no command: %v", command, err)
 			continue
 		}
 		for flag := range flags {
