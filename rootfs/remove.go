@@ -187,17 +187,13 @@ func (s *Store) sweep(may func(file string) bool) error {
 
 // used is the set of files and directories that some image needs.
 func (s *Store) used() (map[string]bool, error) {
+	users, err := s.users()
+	if err != nil {
+		return nil, fmt.Errorf("nothing is removed: %w", err)
+	}
 	used := map[string]bool{}
-	for _, kind := range []string{"ids", "refs"} {
-		images, err := s.readAll(kind)
-		if err != nil {
-			return nil, fmt.Errorf("nothing is removed: %w", err)
-		}
-		for _, i := range images {
-			for _, file := range s.filesOf(i) {
-				used[file] = true
-			}
-		}
+	for file := range users {
+		used[file] = true
 	}
 	return used, nil
 }

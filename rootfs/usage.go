@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -26,15 +27,9 @@ type part struct {
 // that failed. It reads each directory of every layer. A file that goes away
 // meanwhile counts as nothing.
 func (s *Store) Usage() (Usage, error) {
-	images, err := s.readAll("ids")
+	users, err := s.users()
 	if err != nil {
 		return Usage{}, step.Fail("measure images", s.root, err)
-	}
-	users := map[string][]string{}
-	for _, i := range images {
-		for _, file := range s.filesOf(i) {
-			users[file] = append(users[file], i.ID)
-		}
 	}
 	var u Usage
 	disk := newDiskUsage()
@@ -55,15 +50,33 @@ func (s *Store) Usage() (Usage, error) {
 	return u, nil
 }
 
-// filesOf are the files and directories of the store that an image needs, each
-// once.
+// users are the ids of the images that need each file. An image may have its
+// layers in one form under one name, and in another under the next.
+func (s *Store) users() (map[string][]string, error) {
+	users := map[string][]string{}
+	for _, kind := range []string{"ids", "refs"} {
+		images, err := s.readAll(kind)
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range images {
+			for _, file := range s.filesOf(i) {
+				if !slices.Contains(users[file], i.ID) {
+					users[file] = append(users[file], i.ID)
+				}
+			}
+		}
+	}
+	return users, nil
+}
+
+// filesOf are the files and directories of the store that an image needs.
 func (s *Store) filesOf(i *Image) []string {
 	files := []string{s.blobFile(i.ID), s.blobFile(i.Manifest)}
-	seen := map[string]bool{}
 	for _, l := range i.Layers {
 		files = append(files, l.Dir, s.layerFile(l.ChainID))
-		if l.Blob != "" && !seen[l.Blob] {
-			files, seen[l.Blob] = append(files, s.blobFile(l.Blob)), true
+		if l.Blob != "" {
+			files = append(files, s.blobFile(l.Blob))
 		}
 	}
 	return files

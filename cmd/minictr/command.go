@@ -45,6 +45,7 @@ func commands() []command {
 		{"inspect", groupLook, "print everything about containers and images", inspectCommand},
 		{"logs", groupLook, "print the output of a detached container", logsCommand},
 		{"top", groupLook, "list the processes of a container", topCommand},
+		{"system", groupLook, "print what all takes on the disk, and free it", systemCommand},
 		{"version", groupLook, "print the versions of minictr and of the host", versionCommand},
 		{"images", groupImages, "list images", imagesCommand},
 		{"pull", groupImages, "pull an image from a registry", pullCommand},
