@@ -176,32 +176,32 @@ func (s *Store) byID(prefix string) (*Image, error) {
 // List returns every image by every reference, then those that have none, each
 // group in the order of name. A file that vanishes meanwhile is passed over.
 func (s *Store) List() ([]*Image, error) {
-	named, err := s.readAll("refs")
-	if err != nil {
-		return nil, step.Fail("list images", s.root, err)
-	}
-	all, err := s.readAll("ids")
+	named, err := s.readAll("refs", nil)
 	if err != nil {
 		return nil, step.Fail("list images", s.root, err)
 	}
 	hasName := map[string]bool{}
 	for _, i := range named {
-		hasName[i.ID] = true
+		hasName[hexOf(i.ID)+".json"] = true
 	}
-	all = slices.DeleteFunc(all, func(i *Image) bool { return hasName[i.ID] })
+	all, err := s.readAll("ids", hasName)
+	if err != nil {
+		return nil, step.Fail("list images", s.root, err)
+	}
 	slices.SortFunc(named, func(a, b *Image) int { return strings.Compare(a.Reference, b.Reference) })
 	slices.SortFunc(all, func(a, b *Image) int { return strings.Compare(a.ID, b.ID) })
 	return append(named, all...), nil
 }
 
-func (s *Store) readAll(dir string) ([]*Image, error) {
+// readAll reads the images of one directory, but for the files that are known.
+func (s *Store) readAll(dir string, known map[string]bool) ([]*Image, error) {
 	names, err := readDirNames(s.path(dir))
 	if err != nil {
 		return nil, err
 	}
 	var images []*Image
 	for _, name := range names {
-		if !strings.HasSuffix(name, ".json") {
+		if !strings.HasSuffix(name, ".json") || known[name] {
 			continue
 		}
 		image, err := s.readImage(s.path(dir, name))

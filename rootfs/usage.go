@@ -55,7 +55,7 @@ func (s *Store) Usage() (Usage, error) {
 func (s *Store) users() (map[string][]string, error) {
 	users := map[string][]string{}
 	for _, kind := range []string{"ids", "refs"} {
-		images, err := s.readAll(kind)
+		images, err := s.readAll(kind, nil)
 		if err != nil {
 			return nil, err
 		}

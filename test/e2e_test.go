@@ -108,6 +108,9 @@ func setUp(e *testscript.Env, programs, image string) error {
 	if out, err := exec.Command("cp", "-al", image, dir+"/root").CombinedOutput(); err != nil {
 		return fmt.Errorf("copy the image: %w: %s", err, out)
 	}
+	if err := ownLocks(dir + "/root/images"); err != nil {
+		return err
+	}
 	s := &scriptHost{dir: dir, programs: programs}
 	if err := s.makeNamespaces(); err != nil {
 		return err
@@ -130,6 +133,18 @@ func setUp(e *testscript.Env, programs, image string) error {
 			e.T().FailNow()
 		}
 	})
+	return nil
+}
+
+// ownLocks gives a copy of a store lock files of its own: flock(2) is on the inode,
+// and the scripts run side by side.
+func ownLocks(images string) error {
+	for _, name := range []string{"lock", "adding"} {
+		file := filepath.Join(images, name)
+		if err := errors.Join(os.Remove(file), os.WriteFile(file, nil, 0o600)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
