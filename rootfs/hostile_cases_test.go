@@ -89,6 +89,7 @@ func hostileWhiteouts() []hostileLayers {
 		{name: "whiteout that is a symlink", layers: layers(layer(file("a", "1")), layer(symlink(".wh.a", "../secret"))), want: []string{"a=none", ".wh.a=none"}},
 		{name: "whiteout that is a directory", layers: layers(layer(file("a", "1")), layer(dir(".wh.a"))), want: []string{"a=none"}},
 		{name: "whiteout with a path that climbs", layers: one(file("a/../../.wh.secret", "")), fails: "path leads out of the root"},
+		{name: "whiteout below a file", layers: layers(layer(file("d/a", "1")), layer(file("d", "2"), file("d/.wh.a", ""), file("d/.wh..wh..opq", ""))), want: []string{"d=f:2"}},
 		{name: "whiteout with content", layers: layers(layer(file("a", "1")), layer(file(".wh.a", strings.Repeat("x", 3000)), file("b", "2"))), want: []string{"a=none", "b=f:2"}},
 	}
 }

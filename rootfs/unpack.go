@@ -293,6 +293,9 @@ func (u *unpacker) whiteout(dir, base string) error {
 		return errors.New("whiteout of no name")
 	}
 	parent, err := u.openDirectory(dir)
+	if errors.Is(err, unix.ENOTDIR) {
+		return nil // nothing to delete: umoci repack says so of a directory that is a file now
+	}
 	if err != nil {
 		return err
 	}

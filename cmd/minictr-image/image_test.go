@@ -115,7 +115,11 @@ func (l blobLayer) DiffID() (v1.Hash, error) { return l.diffID, nil }
 // makeLayer compresses a tar in one of the ways.
 func makeLayer(t testing.TB, compress func(testing.TB, []byte) []byte, kind types.MediaType, names ...string) v1.Layer {
 	t.Helper()
-	plain := layerTar(t, names...)
+	return newLayer(t, compress, kind, layerTar(t, names...))
+}
+
+func newLayer(t testing.TB, compress func(testing.TB, []byte) []byte, kind types.MediaType, plain []byte) v1.Layer {
+	t.Helper()
 	diffID, err := v1.NewHash(digestOf(plain))
 	check(t, err)
 	return blobLayer{static.NewLayer(compress(t, plain), kind), diffID}

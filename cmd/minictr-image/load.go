@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -128,8 +129,9 @@ func findImages(ctx context.Context, t tree, platform platformFlag) ([]found, er
 	return images, err
 }
 
-// findOCIImages returns one image for each name in the index, and one for all
-// entries without a name: they are the platforms of one image.
+// findOCIImages returns one image for each name in the index, or tag without a
+// repository, and one for all entries without either: they are the platforms of
+// one image.
 func findOCIImages(ctx context.Context, l layout, raw []byte, platform platformFlag) ([]found, error) {
 	h, err := parseManifest(raw)
 	if err != nil {
@@ -141,17 +143,17 @@ func findOCIImages(ctx context.Context, l layout, raw []byte, platform platformF
 	var order []string
 	groups := map[string][]v1.Descriptor{}
 	for _, e := range h.Manifests {
-		name := nameOf(e)
-		if groups[name] == nil {
-			order = append(order, name)
+		key := cmp.Or(nameOf(e), e.Annotations[annotationRefName])
+		if groups[key] == nil {
+			order = append(order, key)
 		}
-		groups[name] = append(groups[name], e)
+		groups[key] = append(groups[key], e)
 	}
 	var images []found
 	var b budget
 	known := map[v1.Hash]image{}
-	for _, name := range order {
-		entry, err := chooseEntry(groups[name], platform)
+	for _, key := range order {
+		entry, err := chooseEntry(groups[key], platform)
 		if err != nil {
 			return nil, err
 		}
@@ -165,7 +167,7 @@ func findOCIImages(ctx context.Context, l layout, raw []byte, platform platformF
 		if err := b.take(f.image); err != nil {
 			return nil, err
 		}
-		if name != "" {
+		if name := nameOf(entry); name != "" {
 			if f.names, err = references([]string{name}); err != nil {
 				return nil, err
 			}
