@@ -56,6 +56,7 @@ func completions() []completion {
 // flagCompletions is the table of what the values of flags may be.
 func flagCompletions() map[string]map[string][]string {
 	signals := []string{"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "WINCH"}
+	prunes := []string{"label=", "label!=", "until="}
 	formats := []string{"docker-archive", "oci-archive", "oci-dir"}
 	return map[string]map[string][]string{
 		"run":     {"network": {"bridge", "none", "host", "container:", "ns:"}, "pull": {"always", "missing", "never"}, "stop-signal": signals},
@@ -63,8 +64,9 @@ func flagCompletions() map[string]map[string][]string {
 		"inspect": {"type": {"container", "image"}},
 		"pull":    {"progress": {"auto", "plain", "none"}},
 		"save":    {"format": formats}, "image save": {"format": formats},
-		"image prune": {"filter": {"label=", "label!=", "until="}},
-		"ps":          {"filter": {"ancestor=", "exited=", "id=", "label=", "name=", "network=", "status=created", "status=running", "status=exited"}},
+		"image prune":     {"filter": prunes},
+		"container prune": {"filter": prunes}, "system prune": {"filter": prunes},
+		"ps": {"filter": {"ancestor=", "exited=", "id=", "label=", "name=", "network=", "status=created", "status=running", "status=exited"}},
 	}
 }
 
@@ -77,7 +79,11 @@ func (a *app) complete(c *cobra.Command) error {
 		c.ValidArgsFunction = a.validArgs(table[i])
 	}
 	var errs []error
-	for flag, values := range flagCompletions()[name] {
+	flags := flagCompletions()
+	if flags[path] == nil {
+		path = name
+	}
+	for flag, values := range flags[path] {
 		if c.Flags().Lookup(flag) != nil {
 			errs = append(errs, c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
 		}

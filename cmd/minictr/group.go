@@ -34,6 +34,7 @@ func containerCommand(a *app) *cobra.Command {
 			list = append(list, c)
 		}
 	}
+	list = append(list, command{"prune", "", "remove all containers that have ended", containerPruneCommand})
 	return a.group("container", list)
 }
 

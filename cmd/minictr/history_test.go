@@ -46,20 +46,20 @@ func TestHistoryRow(t *testing.T) {
 	}
 }
 
-func TestImageFilter(t *testing.T) {
-	image := &rootfs.Image{Created: now.Add(-2 * time.Hour), Config: rootfs.Config{Labels: map[string]string{"a": "b"}}}
+func TestPruneCondition(t *testing.T) {
+	made, labels := now.Add(-2*time.Hour), map[string]string{"a": "b"}
 	for text, want := range map[string]bool{
 		"": true, "until=1h": true, "until=3h": false, "until=2026-03-04T05:00:00Z": true, "until=2026-03-04T03:00:00Z": false,
 		"label=a": true, "label=a=b": true, "label=a=c": false, "label=c": false, "label!=a": false, "label!=a=c": true, "label!=c": true,
 		"label=a until=1h": true, "label=a until=3h": false,
 	} {
-		choose, err := imageFilter(strings.Fields(text), now)
-		if err != nil || choose(image) != want {
+		choose, err := pruning{filter: strings.Fields(text)}.condition(now)
+		if err != nil || choose(made, labels) != want {
 			t.Errorf("%s: not %v, %v", text, want, err)
 		}
 	}
 	for _, bad := range []string{"until=", "until=soon", "until=1h until=2h", "nope=1", "label"} {
-		if _, err := imageFilter(strings.Fields(bad), now); !is[usageError](err) {
+		if _, err := (pruning{filter: strings.Fields(bad)}).condition(now); !is[usageError](err) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/minictr/minictr/rootfs"
 	"github.com/spf13/cobra"
@@ -147,7 +148,7 @@ func (a *app) sayRemoved(removed rootfs.Removed) {
 }
 
 // usedImages returns whether a container, running or not, uses an image. It is
-// asked while no run can begin to use one, so the containers are read then.
+// asked while no run can begin to use one, so the containers are read then, once.
 func (a *app) usedImages() (func(id string) bool, error) {
 	r := a.runtime()
 	if err := r.Heal(); err != nil {
@@ -156,16 +157,19 @@ func (a *app) usedImages() (func(id string) bool, error) {
 	if _, err := r.List(); err != nil {
 		return nil, err
 	}
-	return func(id string) bool {
+	ids := sync.OnceValue(func() map[string]bool { // nil if they cannot be read
 		list, err := r.List()
 		if err != nil {
-			return true // not known to be free
+			return nil
 		}
+		used := map[string]bool{}
 		for _, c := range list {
-			if c.Config.Image.ID == id {
-				return true
-			}
+			used[c.Config.Image.ID] = true
 		}
-		return false
+		return used
+	})
+	return func(id string) bool {
+		used := ids()
+		return used == nil || used[id] // not known to be free
 	}, nil
 }

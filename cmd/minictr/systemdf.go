@@ -18,6 +18,7 @@ import (
 func systemCommand(a *app) *cobra.Command {
 	return a.group("system", []command{
 		{"df", "", "print what images, containers and volumes take on the disk", dfCommand},
+		{"prune", "", "remove containers that have ended, and images without a name", systemPruneCommand},
 	})
 }
 
