@@ -138,9 +138,10 @@ func (t *Transaction) Commit(n NewImage) (*Image, error) {
 // checkDigests refuses a name by digest for what does not have it: an archive may
 // call its image anything, and who runs alpine@sha256:… relies on the digest.
 func (n NewImage) checkDigests() error {
+	manifest := digestOf(n.Manifest)
 	for _, ref := range n.References {
-		if ref.Digest != "" && ref.Digest != n.Digest && (len(n.Manifest) == 0 || ref.Digest != digestOf(n.Manifest)) {
-			return fmt.Errorf("name it %s: %w: manifest is %s", ref.Key(), ErrDigest, cmp.Or(n.Digest, "none"))
+		if ref.Digest != "" && ref.Digest != n.Digest && (len(n.Manifest) == 0 || ref.Digest != manifest) {
+			return fmt.Errorf("name it %s: %w: manifest is %s", ref.Key(), ErrDigest, cmp.Or(n.Digest, manifest))
 		}
 	}
 	return nil

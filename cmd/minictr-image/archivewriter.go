@@ -124,12 +124,26 @@ func (d *directoryArchive) add(name string, size int64, content io.Reader) error
 }
 
 func (d *directoryArchive) finish() error {
+	if err := syncTree(d.temporary); err != nil {
+		return err
+	}
 	// rename(2) replaces an empty directory, and no other; os.Rename does not.
 	err := unix.Rename(d.temporary, d.name)
 	if err == nil {
 		d.temporary = ""
 	}
 	return err
+}
+
+// syncTree writes to the disk what is in a directory, and all else in its file
+// system.
+func syncTree(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
 }
 
 func (d *directoryArchive) drop() error {

@@ -31,8 +31,8 @@ func createOutput(name string) (*outputFile, error) {
 			return nil, plain(err)
 		}
 	}
-	dir, base := filepath.Split(name)
-	fd, err := unix.Open(filepath.Clean(dir), unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	dir, base := filepath.Dir(name), filepath.Base(name)
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err == nil {
 		return &outputFile{File: os.NewFile(uintptr(fd), name), name: name}, nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/minictr/minictr/rootfs"
@@ -50,6 +51,9 @@ func save(ctx context.Context, c *command) error {
 	err = images.write(ctx, to, c.format == formatDocker)
 	if err == nil {
 		err = plain(to.finish())
+	}
+	if errors.Is(err, unix.ENOSPC) {
+		err = &hintedError{err, "see `df -h` and `df -i` for the place of the archive"}
 	}
 	return step.Fail("save to", what, errors.Join(cause(ctx, err), to.drop()))
 }
