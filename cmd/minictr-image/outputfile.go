@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -11,7 +12,8 @@ import (
 
 // An outputFile gets its name when it is whole. Until then what the name meant
 // stays as it was, and a writer that is killed leaves nothing (open(2),
-// O_TMPFILE).
+// O_TMPFILE). A symbolic link to a file is refused: to follow it would be wrong in
+// /tmp, where anybody can have put it, and to replace it would be in /dev.
 type outputFile struct {
 	*os.File
 	name      string // empty for a device or pipe, which is written to as it is
@@ -26,10 +28,9 @@ func createOutput(name string) (*outputFile, error) {
 	case err == nil && !st.Mode().IsRegular():
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)
 		return &outputFile{File: f}, plain(err)
-	case err == nil:
-		if name, err = filepath.EvalSymlinks(name); err != nil {
-			return nil, plain(err)
-		}
+	}
+	if link, err := os.Lstat(name); err == nil && link.Mode()&fs.ModeSymlink != 0 {
+		return nil, &hintedError{errors.New("is a symbolic link"), "name the file itself"}
 	}
 	dir, base := filepath.Dir(name), filepath.Base(name)
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)

@@ -60,6 +60,9 @@ func save(ctx context.Context, c *command) error {
 
 // createArchive opens what the archive is written to, and says what that is.
 func (c *command) createArchive() (to archive, what string, err error) {
+	if c.output == "/dev/stdout" {
+		c.output = "-"
+	}
 	switch {
 	case c.format == formatDir && c.output == "-":
 		return nil, formatDir, &hintedError{errors.New("a directory must be named"), "name one with -o DIR"}

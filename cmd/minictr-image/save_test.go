@@ -225,30 +225,45 @@ func TestSaveInterrupted(t *testing.T) {
 	}
 }
 
-// TestSaveOver: a link stays a link, and what it names is replaced; an empty
-// directory will do.
+// TestSaveOver: a file is replaced, also while it is open elsewhere; a link is
+// refused; an empty directory will do.
 func TestSaveOver(t *testing.T) {
 	requireRoot(t)
 	root := loaded(t, map[string]v1.Image{"docker.io/library/x:1": gzipImage(t)})
 	dir := t.TempDir()
 	check(t, os.WriteFile(dir+"/file", []byte("before"), 0o600))
 	check(t, os.Symlink("file", dir+"/link"))
+	check(t, os.Symlink("nothing", dir+"/dangling"))
 	check(t, os.Mkdir(dir+"/empty", 0o700))
-	_, _, err := run(t, root, "save", "-o", dir+"/link", "x:1")
+	for _, link := range []string{"link", "dangling"} {
+		if _, stderr, err := run(t, root, "save", "-o", dir+"/"+link, "x:1"); err == nil || !strings.HasPrefix(stderr, "minictr: save to "+dir+"/"+link+": is a symbolic link\n") {
+			t.Errorf("%s: %s", link, stderr)
+		}
+	}
+	before, err := os.Open(dir + "/file")
 	check(t, err)
-	f, err := os.Open(dir + "/file")
+	defer before.Close()
+	_, _, err = run(t, root, "save", "-o", dir+"/file", "x:1")
 	check(t, err)
-	defer f.Close()
-	if h, err := tar.NewReader(f).Next(); err != nil || h.Name != "oci-layout" {
+	if data, err := io.ReadAll(before); err != nil || string(data) != "before" {
+		t.Errorf("%.20q, %v", data, err)
+	}
+	after, err := os.Open(dir + "/file")
+	check(t, err)
+	defer after.Close()
+	if h, err := tar.NewReader(after).Next(); err != nil || h.Name != "oci-layout" {
 		t.Errorf("%+v, %v", h, err)
 	}
 	_, _, err = run(t, root, "save", "--format", formatDir, "-o", dir+"/empty/", "x:1")
 	check(t, err)
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 3 {
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 4 {
 		t.Errorf("%v, %v", left, err)
 	}
 	if _, err := os.Stat(dir + "/empty/blobs/sha256"); err != nil {
 		t.Error(err)
+	}
+	if stdout, stderr, err := run(t, root, "save", "-o", "/dev/stdout", "x:1"); err != nil || len(stdout) == 0 {
+		t.Error(stderr)
 	}
 }
 
