@@ -44,7 +44,7 @@ func (t *Transaction) AddLayer(ctx context.Context, below []Layer, diffID string
 	if layer, have := t.store.readLayer(chain); have {
 		return layer, nil
 	}
-	dir, layer, err := t.unpack(ctx, below, open)
+	dir, layer, err := t.unpack(ctx, below, UnpackOptions{}, open)
 	if err == nil && layer.DiffID != diffID {
 		err = fmt.Errorf("content is %s: digest mismatch", layer.DiffID)
 	}
@@ -52,16 +52,16 @@ func (t *Transaction) AddLayer(ctx context.Context, below []Layer, diffID string
 		err = t.place(dir, layer)
 	}
 	if err != nil {
-		return Layer{}, step.Fail("add layer", diffID, errors.Join(err, bare(os.RemoveAll(dir))))
+		return Layer{}, step.Fail("add layer", diffID, errors.Join(err, bare(RemoveAll(dir))))
 	}
 	return layer, nil
 }
 
 // addUnknown unpacks first and sees afterwards which layer it was.
 func (t *Transaction) addUnknown(ctx context.Context, below []Layer, open func() (io.ReadCloser, error)) (Layer, error) {
-	dir, layer, err := t.unpack(ctx, below, open)
+	dir, layer, err := t.unpack(ctx, below, UnpackOptions{WantEnd: true}, open)
 	if err != nil {
-		return Layer{}, step.Fail("add layer", "", errors.Join(err, bare(os.RemoveAll(dir))))
+		return Layer{}, step.Fail("add layer", "", errors.Join(err, bare(RemoveAll(dir))))
 	}
 	lock, err := t.lockLayer(ctx, layer.ChainID)
 	if err != nil {
@@ -69,7 +69,7 @@ func (t *Transaction) addUnknown(ctx context.Context, below []Layer, open func()
 	}
 	defer lock.Close()
 	if present, have := t.store.readLayer(layer.ChainID); have {
-		return present, step.Fail("remove", dir, bare(os.RemoveAll(dir)))
+		return present, step.Fail("remove", dir, bare(RemoveAll(dir)))
 	}
 	return layer, step.Fail("add layer", layer.DiffID, t.place(dir, layer))
 }
@@ -87,7 +87,7 @@ func (t *Transaction) lockLayer(ctx context.Context, chain string) (*os.File, er
 }
 
 // unpack makes the layer's directory in the scratch directory and returns where.
-func (t *Transaction) unpack(ctx context.Context, below []Layer, open func() (io.ReadCloser, error)) (dir string, layer Layer, err error) {
+func (t *Transaction) unpack(ctx context.Context, below []Layer, o UnpackOptions, open func() (io.ReadCloser, error)) (dir string, layer Layer, err error) {
 	t.layers++
 	dir = t.scratch.path("layer" + strconv.Itoa(t.layers))
 	stream, err := open()
@@ -106,14 +106,15 @@ func (t *Transaction) unpack(ctx context.Context, below []Layer, open func() (io
 	if err := unix.Fchmod(root, 0o755); err != nil {
 		return dir, Layer{}, err
 	}
-	parents, done, err := openLayers(below)
+	var done func()
+	o.Parents, done, err = openLayers(below)
 	if err != nil {
 		return dir, Layer{}, err
 	}
 	defer done()
 	hash := sha256.New()
 	all := io.TeeReader(&contextReader{ctx, stream}, hash)
-	size, err := Unpack(root, all, UnpackOptions{Parents: parents})
+	size, err := Unpack(root, all, o)
 	if err == nil {
 		_, err = io.Copy(io.Discard, all) // the digest is that of the whole stream, padding too
 	}

@@ -205,7 +205,7 @@ func removeUnused(dir string, used map[string]bool, may func(file string) bool) 
 	errs := []error{err}
 	for _, name := range names {
 		if file := filepath.Join(dir, name); !used[file] && may(file) {
-			errs = append(errs, os.RemoveAll(file))
+			errs = append(errs, RemoveAll(file))
 		}
 	}
 	return errors.Join(errs...)

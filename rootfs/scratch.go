@@ -57,7 +57,7 @@ func holdDirectory(dir string) (*os.File, error) {
 
 // close removes the directory and what is in it.
 func (s *scratch) close() error {
-	return errors.Join(os.RemoveAll(s.dir), s.held.Close())
+	return errors.Join(RemoveAll(s.dir), s.held.Close())
 }
 
 // path names something in the scratch directory.

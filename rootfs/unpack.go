@@ -90,7 +90,7 @@ func (u *unpacker) entries(layer io.Reader) error {
 		h, err := archive.Next()
 		switch {
 		case errors.Is(err, io.EOF) && u.options.WantEnd && !stream.zero:
-			return step.Fail("read layer", "", io.ErrUnexpectedEOF)
+			return step.Fail("read layer", "", fmt.Errorf("%w: without the mark of an archive's end", io.ErrUnexpectedEOF))
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -20,8 +19,8 @@ const maxDifferences = 10
 // below are the layers under it. The error is about the stream, or about this
 // machine: a stream that is not what the layer's diff id says is ErrDigest.
 func (t *Transaction) CheckLayer(ctx context.Context, below []Layer, layer Layer, open func() (io.ReadCloser, error)) (found []Difference, err error) {
-	dir, again, err := t.unpack(ctx, below, open)
-	defer func() { err = errors.Join(err, bare(os.RemoveAll(dir))) }()
+	dir, again, err := t.unpack(ctx, below, UnpackOptions{}, open)
+	defer func() { err = errors.Join(err, bare(RemoveAll(dir))) }()
 	if err == nil && again.DiffID != layer.DiffID {
 		err = fmt.Errorf("%w: content is %s", ErrDigest, again.DiffID)
 	}

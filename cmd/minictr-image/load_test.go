@@ -353,6 +353,8 @@ func TestImportFails(t *testing.T) {
 		{[]string{"-"}, strings.Repeat("no tar", 200), "minictr: import standard input: add layer: read layer: archive/tar: invalid tar header"},
 		{[]string{"-"}, string(layerTar(t, "../../out")), "minictr: import standard input: add layer: unpack ../../out: path leads out of the root"},
 		{[]string{"-"}, string(gzipped(t, layerTar(t, "a", "b")))[:40], "minictr: import standard input: add layer: read layer: gzip: unexpected EOF"},
+		{[]string{"-"}, "", "minictr: import standard input: add layer: read layer: unexpected EOF: without the mark of an archive's end"},
+		{[]string{"-"}, string(layerTar(t, "a", "b"))[:1024], "minictr: import standard input: add layer: read layer: unexpected EOF: without the mark of an archive's end"},
 		{[]string{"/"}, "", "minictr: import /: is a directory"},
 	} {
 		root := t.TempDir()
