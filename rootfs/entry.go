@@ -178,23 +178,21 @@ func writeAll(fd int, b []byte) error {
 }
 
 func (u *unpacker) directoryEntry(parent int, base string, e *entry) error {
-	if isDirectory(parent, base) {
+	err := unix.Mkdirat(parent, base, e.mode&0o777)
+	if err == nil || errors.Is(err, unix.EEXIST) && isDirectory(parent, base) {
 		return u.finishDirectory(parent, base, e)
 	}
-	return u.makeDirectory(parent, base, e)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return u.replaceByDirectory(parent, base, e)
 }
 
-// makeDirectory makes a directory where none is. In the place of a whiteout it
-// becomes opaque, since the one below is deleted. A file of an earlier layer
-// gives way, one of this layer only to an entry of its own, as e.kind says.
-func (u *unpacker) makeDirectory(parent int, base string, e *entry) error {
-	err := unix.Mkdirat(parent, base, 0o700)
-	if !errors.Is(err, unix.EEXIST) {
-		if err != nil {
-			return err
-		}
-		return u.finishDirectory(parent, base, e)
-	}
+// replaceByDirectory makes a directory in the place of something else. In that of
+// a whiteout it becomes opaque, since the one below is deleted. A file of an
+// earlier layer gives way, one of this layer only to an entry of its own, as
+// e.kind says.
+func (u *unpacker) replaceByDirectory(parent int, base string, e *entry) error {
 	deleted := isWhiteout(parent, base) || u.made != nil && !u.made[path.Clean(e.name)]
 	if !deleted && e.kind != tar.TypeDir {
 		return unix.ENOTDIR
@@ -202,7 +200,7 @@ func (u *unpacker) makeDirectory(parent int, base string, e *entry) error {
 	if err := u.remove(parent, base); err != nil {
 		return err
 	}
-	if err := unix.Mkdirat(parent, base, 0o700); err != nil {
+	if err := unix.Mkdirat(parent, base, e.mode&0o777); err != nil {
 		return err
 	}
 	if deleted && !u.options.Flatten {

@@ -279,7 +279,7 @@ func (u *unpacker) impliedDirectory(parent int, base, name string) error {
 		e.mode, e.uid, e.gid = st.Mode&0o7777, int(st.Uid), int(st.Gid)
 		break
 	}
-	return keepingTimes(parent, func() error { return u.makeDirectory(parent, base, &e) })
+	return keepingTimes(parent, func() error { return u.directoryEntry(parent, base, &e) })
 }
 
 // whiteout deletes a name, or all names of a directory, that layers below have.
