@@ -19,7 +19,8 @@
 //	tag.go         one more name for an image
 //	remove.go      taking references back, and the sweep of what nobody uses; prune.go
 //	usage.go       what it all takes on the disk
-//	unpack.go      one layer's tar stream -> a directory; entry.go makes one entry
+//	unpack.go      one layer's tar stream -> a directory; entry.go makes one entry,
+//	               below.go asks what the layers below have
 //	verify.go        a layer of the store against its tar stream; compare.go compares trees
 //	overlay.go     layers + writable directory -> detached mount
 //	inroot.go      opening paths inside a root that somebody hostile may have filled

@@ -62,7 +62,7 @@ func hostileNames() []hostileLayers {
 		{name: "component of 255 bytes", layers: one(file(component[1:], "1")), want: []string{component[1:] + "=f:1"}},
 		{name: "path of 4096 bytes and more", layers: one(file(strings.Repeat(component[1:]+"/", 17)+"x", "")), fails: "file name too long"},
 		{name: "target of 5000 bytes", layers: one(symlink("s", strings.Repeat("x/", 2500))), fails: "unpack s: file name too long"},
-		{name: "whiteout of a name that is too long", layers: one(file(".wh."+component, "")), fails: "file name too long"},
+		{name: "whiteout of a name that is too long", layers: layers(layer(file("a", "")), layer(file(".wh."+component, ""))), fails: "file name too long"},
 		{name: "deep", layers: one(file(long+"x", "")), fails: "more than 512 components"},
 		{name: "deep by a symlink", layers: one(symlink("s", long), file("s/x", "1")), fails: "more than 512 directories to make"},
 		{name: "long name by GNU", raw: rawLayer(rawEntry{name: "././@LongLink", kind: 'L', size: "15", content: "../../secret"}, rawEntry{name: "x", kind: tar.TypeReg}), fails: "unpack ../../secret: path leads out of the root"},

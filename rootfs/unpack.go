@@ -38,7 +38,8 @@ const (
 type UnpackOptions struct {
 	// Parents holds descriptors of the layers below, the nearest first. A
 	// directory that the layer uses without listing it takes its mode and
-	// owner from there; otherwise it gets mode 0755 and root.
+	// owner from there; otherwise it gets mode 0755 and root. What they do not have
+	// is not deleted either.
 	Parents []int
 	// Flatten applies deletions at once, to unpack one layer after the other
 	// onto the same directory, instead of leaving them in overlay's form.
@@ -292,6 +293,9 @@ func (u *unpacker) whiteout(dir, base string) error {
 	if victim == "" || victim == "." || victim == ".." {
 		return errors.New("whiteout of no name")
 	}
+	if base != whiteoutOpaque && u.nothingBelow(dir, victim) {
+		return nil
+	}
 	parent, err := u.openDirectory(dir)
 	if errors.Is(err, unix.ENOTDIR) {
 		return nil // nothing to delete: umoci repack says so of a directory that is a file now
@@ -304,15 +308,39 @@ func (u *unpacker) whiteout(dir, base string) error {
 		return u.removeOthers(parent, dir)
 	case u.options.Flatten:
 		return u.removeUnlessMade(parent, victim, dir+victim)
+	case base == whiteoutOpaque && dir == "":
+		return u.whiteoutRoot(parent)
 	case base == whiteoutOpaque:
 		return setOpaque(parent, ".")
 	}
-	err = unix.Mknodat(parent, victim, unix.S_IFCHR, 0)
+	return makeWhiteout(parent, victim)
+}
+
+// makeWhiteout deletes a name of the layers below, the way that overlay reads.
+func makeWhiteout(parent int, victim string) error {
+	err := unix.Mknodat(parent, victim, unix.S_IFCHR, 0)
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
 	if isDirectory(parent, victim) { // new here, and the old one below is gone
 		return setOpaque(parent, victim)
+	}
+	return nil
+}
+
+// whiteoutRoot deletes all that the layers below have, name by name: overlay does
+// not look whether the root of a layer is opaque.
+func (u *unpacker) whiteoutRoot(root int) error {
+	for _, lower := range u.options.Parents {
+		names, err := readNames(lower)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := makeWhiteout(root, name); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -78,19 +78,25 @@ func unpackBesideSecret(t *testing.T, o UnpackOptions, layers ...io.Reader) {
 	check(t, unix.Chroot(disk))
 	check(t, unix.Chdir("/"))
 	check(t, os.Mkdir("/root", 0o755))
+	check(t, os.MkdirAll("/below/a/b", 0o755))
+	check(t, os.Symlink("..", "/below/b"))
+	check(t, os.WriteFile("/below/a/secret", nil, 0o600))
 	check(t, os.WriteFile("/secret", []byte("host"), 0o600))
 	var before, after unix.Stat_t
 	check(t, unix.Stat("/secret", &before))
 	fd, err := unix.Open("/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	check(t, err)
 	defer unix.Close(fd)
-	o.MaxBytes = 1 << 20
+	below, err := unix.Open("/below", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	check(t, err)
+	defer unix.Close(below)
+	o.MaxBytes, o.Parents = 1<<20, []int{below}
 	for _, l := range layers {
 		_, err = Unpack(fd, l, o) // only what it leaves counts
 	}
 	check(t, unix.Stat("/secret", &after))
 	names, _ := os.ReadDir("/")
-	if after != before || len(names) != 2 {
+	if after != before || len(names) != 3 {
 		t.Fatalf("outside of the root: %v, %+v, %v", names, after, err)
 	}
 	check(t, RemoveAll("/root"))

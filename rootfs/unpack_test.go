@@ -186,18 +186,25 @@ func TestUnpackWhiteouts(t *testing.T) {
 		{"implied parent", []tar.Header{file("a/.wh.b", "")}, "a a/b=W"},
 		{"opaque", []tar.Header{dir("a"), file("a/.wh..wh..opq", ""), file("a/b", "")}, "a=O a/b"},
 		{"opaque last", []tar.Header{file("a/b", ""), file("a/.wh..wh..opq", "")}, "a=O a/b"},
-		{"opaque root", []tar.Header{file(".wh..wh..opq", "")}, ".=O"},
+		{"opaque root", []tar.Header{file(".wh..wh..opq", "")}, "a=W b=W"},
+		{"opaque root with names", []tar.Header{file("b/d", ""), file(".wh..wh..opq", ""), file("a", ""), file("c", "")}, "a b=O b/d c"},
 		{"same layer has the file", []tar.Header{file("b", ""), file(".wh.b", "")}, "b"},
 		{"same layer has the directory", []tar.Header{dir("b"), file(".wh.b", "")}, "b=O"},
 		{"then a file", []tar.Header{file(".wh.b", ""), file("b", "")}, "b"},
 		{"then a directory", []tar.Header{file(".wh.b", ""), dir("b")}, "b=O"},
 		{"then something in it", []tar.Header{file(".wh.b", ""), file("b/c", "")}, "b=O b/c"},
 		{"twice", []tar.Header{file(".wh.b", ""), file(".wh.b", "")}, "b=W"},
+		{"nothing below", []tar.Header{file("a/.wh.c", ""), file("c/.wh.d", ""), file(".wh.c", "")}, ""},
+		{"below a file", []tar.Header{file("b/c/.wh.d", "")}, ""},
+		{"through a symlink", []tar.Header{symlink("s", "a"), file("s/.wh.b", "")}, "a a/b=W s"},
 		{"of aufs", []tar.Header{dir(".wh..wh.plnk"), file(".wh..wh.plnk/1.2", ""), file(".wh..wh.aufs", "")}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			below, _ := holdRoot(t)
+			_, err := Unpack(below, layerOf(t, file("a/b", ""), file("b/c", "")), UnpackOptions{})
+			check(t, err)
 			fd, root := holdRoot(t)
-			if _, err := Unpack(fd, layerOf(t, c.layer...), UnpackOptions{}); err != nil {
+			if _, err := Unpack(fd, layerOf(t, c.layer...), UnpackOptions{Parents: []int{below}}); err != nil {
 				t.Fatal(err)
 			}
 			if got := listWhiteouts(t, root); got != c.want {
