@@ -1,7 +1,9 @@
 package rootfs
 
 import (
+	"cmp"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -62,8 +64,9 @@ func (h *hoist) take(parent int, base string) error {
 	}
 }
 
-// removeDirectory empties the directory, going over it again for as long as that
-// helps, and deletes it. It goes on after an error and returns the first.
+// removeDirectory empties the directory and deletes it, and begins again for as
+// long as that helps: what was taken up may have come behind where it is read. It
+// goes on after an error and returns the first.
 func removeDirectory(parent int, base string, h *hoist, level int) error {
 	fd, err := unix.Openat(parent, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -74,16 +77,19 @@ func removeDirectory(parent int, base string, h *hoist, level int) error {
 	if level == 0 {
 		h.to = fd
 	}
-	for removed := true; removed; {
-		removed, err = removeNames(dir, fd, h, level)
-		if _, seekErr := dir.Seek(0, 0); seekErr != nil {
-			return seekErr
+	for {
+		removed, first := removeNames(dir, fd, h, level)
+		err := unix.Unlinkat(parent, base, unix.AT_REMOVEDIR)
+		if err == nil {
+			return nil
+		}
+		if !removed || !errors.Is(err, unix.ENOTEMPTY) {
+			return cmp.Or(first, err)
+		}
+		if _, err := dir.Seek(0, io.SeekStart); err != nil {
+			return err
 		}
 	}
-	if rmdirErr := unix.Unlinkat(parent, base, unix.AT_REMOVEDIR); rmdirErr == nil || err == nil {
-		return rmdirErr
-	}
-	return err
 }
 
 // removeNames deletes what the directory lists from where it is read, and reports

@@ -34,7 +34,7 @@ func TestRemoveAllDeep(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tree")
 	check(t, os.MkdirAll(filepath.Join(dir, "a"), 0o755))
 	check(t, os.MkdirAll(filepath.Join(dir, "b"), 0o755))
-	nest(t, filepath.Join(dir, "a"), 10_000)
+	nest(t, filepath.Join(dir, "a"), 3000)
 	nest(t, filepath.Join(dir, "b"), 120)
 	few := files
 	few.Cur = 200
