@@ -64,6 +64,7 @@ func FuzzParseMountOptions(f *testing.F) {
 func FuzzParseStat(f *testing.F) {
 	f.Add("1 (a) b) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 77 20")
 	f.Add("")
+	f.Add("1 (a) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 99999999999999999999 20")
 	f.Fuzz(func(t *testing.T, text string) {
 		ticks, state, err := parseStat(text)
 		if err != nil && ticks != 0 {

@@ -246,8 +246,14 @@ func parseStat(s string) (ticks uint64, state byte, err error) {
 	if len(f) < 20 {
 		return 0, 0, fmt.Errorf("parse stat: %d fields", len(f))
 	}
+	if state = f[0][0]; len(f[0]) != 1 || state < 'A' || state > 'z' {
+		return 0, 0, fmt.Errorf("parse stat: state %q", f[0])
+	}
 	ticks, err = strconv.ParseUint(f[19], 10, 64)
-	return ticks, f[0][0], err
+	if err != nil { // with it comes the largest number
+		return 0, 0, err
+	}
+	return ticks, state, nil
 }
 
 // bootID is what random(4) calls boot_id: one value for each boot.
