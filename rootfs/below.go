@@ -51,14 +51,14 @@ func looksBelow(layer int, dir, base string) (has, hides bool) {
 		return true, false // not known
 	}
 	for i := range len(dir) {
-		if dir[i] == '/' && isOpaque(layer, dir[:i]) {
+		if dir[i] == '/' && opaqueIn(layer, dir[:i]) {
 			return false, true
 		}
 	}
 	return false, false
 }
 
-func isOpaque(layer int, dir string) bool {
+func opaqueIn(layer int, dir string) bool {
 	fd, err := openExactly(layer, dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return false
