@@ -35,6 +35,8 @@ func completions() []completion {
 		{"inspect", (*app).allNames, (*app).allNames},
 		{"logs", (*app).containerNames, nothing},
 		{"top", (*app).runningNames, (*app).columnNames},
+		{"diff", (*app).containerNames, nothing},
+		{"export", (*app).containerNames, nothing},
 		{"images", (*app).imageNames, nothing},
 		{"pull", (*app).imageNames, nothing},
 		{"save", (*app).imageNames, (*app).imageNames},

@@ -30,7 +30,7 @@ func imageCommand(a *app) *cobra.Command {
 func containerCommand(a *app) *cobra.Command {
 	list := []command{{"ls", "", "list containers", psCommand}}
 	for _, c := range commands() {
-		if c.group == groupContainers && c.name != "container" || c.name == "logs" || c.name == "top" || c.name == "inspect" {
+		if c.group == groupContainers && c.name != "container" || c.name == "logs" || c.name == "top" || c.name == "diff" || c.name == "inspect" {
 			list = append(list, c)
 		}
 	}
