@@ -92,6 +92,9 @@ func (u *unpacker) rootEntry(e *entry) error {
 	if e.kind != tar.TypeDir {
 		return errors.New("the root must be a directory")
 	}
+	if u.options.Copy != nil {
+		return nil
+	}
 	return u.finishDirectory(u.root, ".", e)
 }
 
@@ -278,7 +281,7 @@ func (u *unpacker) node(parent int, base string, e *entry, make func() error) er
 		err = unix.Fchownat(parent, base, e.uid, e.gid, unix.AT_SYMLINK_NOFOLLOW)
 	}
 	if err == nil && e.kind != tar.TypeSymlink {
-		err = unix.Fchmodat(parent, base, e.mode, 0)
+		err = chmodNode(parent, base, e.mode)
 	}
 	if err == nil {
 		err = unix.UtimesNanoAt(parent, base, e.times[:], unix.AT_SYMLINK_NOFOLLOW)

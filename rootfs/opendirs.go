@@ -15,6 +15,10 @@ type openDirs struct {
 	// so that a name may mean another directory, or none.
 	open  []openDir
 	stale bool
+	// live leaves their times to those directories that are given none: something
+	// was made in them, as anybody would. given are the others.
+	live  bool
+	given map[inode]bool
 }
 
 type openDir struct {
@@ -22,6 +26,7 @@ type openDir struct {
 	fd       int    // O_PATH
 	dev, ino uint64
 	times    [2]unix.Timespec // access and modification
+	free     bool             // they are left as they come
 }
 
 const maxOpenDirs = 16
@@ -52,9 +57,9 @@ func (o *openDirs) add(name string, fd int) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return errors.Join(err, unix.Close(fd))
 	}
-	d := openDir{name, fd, st.Dev, st.Ino, [2]unix.Timespec{st.Atim, st.Mtim}}
+	d := openDir{name, fd, st.Dev, st.Ino, [2]unix.Timespec{st.Atim, st.Mtim}, o.live && !o.given[inode{st.Dev, st.Ino}]}
 	if known := o.same(&st); known != nil { // under another name
-		d.times = known.times
+		d.times, d.free = known.times, known.free
 	}
 	var err error
 	if last := len(o.open) - 1; len(o.open) == maxOpenDirs {
@@ -81,9 +86,15 @@ func (o *openDirs) setTimes(fd int, times [2]unix.Timespec) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
+	if o.live {
+		if o.given == nil {
+			o.given = map[inode]bool{}
+		}
+		o.given[inode{st.Dev, st.Ino}] = true
+	}
 	for i, d := range o.open {
 		if d.dev == st.Dev && d.ino == st.Ino {
-			o.open[i].times = times
+			o.open[i].times, o.open[i].free = times, false
 		}
 	}
 	return unix.UtimesNanoAt(fd, ".", times[:], 0)
@@ -100,6 +111,9 @@ func (o *openDirs) close() error {
 }
 
 func (d openDir) close() error {
+	if d.free {
+		return unix.Close(d.fd)
+	}
 	err := unix.UtimesNanoAt(d.fd, ".", d.times[:], 0)
 	if errors.Is(err, unix.ENOENT) { // it was deleted
 		err = nil

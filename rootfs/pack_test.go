@@ -345,3 +345,40 @@ func TestPaxRecord(t *testing.T) {
 		}
 	}
 }
+
+// FuzzPack: whatever archive could be unpacked, the tree is the same after it was
+// packed and unpacked again.
+func FuzzPack(f *testing.F) {
+	requireRoot(f)
+	for _, group := range [][]hostileLayers{hostilePaths(), hostileWhiteouts(), hostileAttributes(), hostileNames()} {
+		for _, c := range group {
+			data := c.raw
+			if data == nil {
+				data, _ = io.ReadAll(layerOf(f, c.layers[len(c.layers)-1]...))
+			}
+			if len(data) < 10_000 {
+				f.Add(data)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, archive []byte) {
+		disk := smallDisk(t, "32m")
+		var trees [2]string
+		for i, name := range []string{disk + "/a", disk + "/b"} {
+			check(t, os.Mkdir(name, 0o755))
+			fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
+			check(t, err)
+			defer unix.Close(fd)
+			_, err = Unpack(fd, bytes.NewReader(archive), UnpackOptions{Copy: &CopyOptions{}, WantEnd: i > 0, MaxBytes: 1 << 20})
+			if err != nil && i == 0 {
+				return
+			}
+			check(t, err)
+			trees[i] = clearTime(listTree(t, name))
+			archive = packOf(t, name, PackOptions{Name: "."})
+		}
+		if diff := cmp.Diff(trees[0], trees[1]); diff != "" {
+			t.Errorf("-there +unpacked:\n%s", diff)
+		}
+	})
+}

@@ -50,6 +50,8 @@ type UnpackOptions struct {
 	// between two entries, without the blocks of zeros that mark its end. For
 	// streams that no digest shows to be whole.
 	WantEnd bool
+	// Copy is set for what is no layer.
+	Copy *CopyOptions
 }
 
 // Unpack applies one layer, an uncompressed tar stream, to the directory that
@@ -76,6 +78,7 @@ func Unpack(rootfd int, layer io.Reader, o UnpackOptions) (int64, error) {
 	if o.Flatten {
 		u.made = map[string]bool{}
 	}
+	u.dirs.live = o.Copy != nil
 	err := u.measureRoom()
 	if err == nil {
 		err = u.entries(layer)
@@ -160,6 +163,7 @@ type unpacker struct {
 	logical int64           // like written, with holes
 	room    int64           // that the file system had for written
 	made    map[string]bool // names of this layer; only where Flatten needs them
+	leftOut map[string]bool // see adapt
 	dirs    openDirs
 	implied int // directories made for the entry without having been listed
 	buf     []byte
@@ -183,6 +187,9 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	if h.Typeflag == tar.TypeXGlobalHeader { // pax(1): says something of all entries; git writes its commit there
 		return nil
 	}
+	if !u.adapt(h) {
+		return nil
+	}
 	name, err := entryName(h.Name)
 	if err != nil {
 		return err
@@ -195,10 +202,11 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		return u.rootEntry(e)
 	}
 	dir, base := path.Split(name)
-	if strings.HasPrefix(base, whiteoutPrefix) {
+	layer := u.options.Copy == nil
+	if layer && strings.HasPrefix(base, whiteoutPrefix) {
 		return u.whiteout(dir, base)
 	}
-	if strings.Contains("/"+dir, "/"+whiteoutMeta) {
+	if layer && strings.Contains("/"+dir, "/"+whiteoutMeta) {
 		return nil // inside a directory of AUFS's own, such as .wh..wh.plnk
 	}
 	make := makers[h.Typeflag]
@@ -208,6 +216,11 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	parent, err := u.openDirectory(dir)
 	if err != nil {
 		return err
+	}
+	if !layer {
+		if err := mayReplace(parent, base, h); err != nil {
+			return err
+		}
 	}
 	u.remember(name)
 	return make(u, parent, base, e)
@@ -256,6 +269,9 @@ func (u *unpacker) openDirectory(dir string) (int, error) {
 // that is open may mean another one.
 func (u *unpacker) remove(parent int, base string) error {
 	u.dirs.stale = true
+	if u.options.Copy != nil {
+		return unix.Unlinkat(parent, base, 0) // a directory only when somebody has just put it there
+	}
 	return remove(parent, base)
 }
 
