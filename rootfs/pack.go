@@ -105,7 +105,7 @@ func (p *packer) file(fd int, name, inside string, depth int) error {
 		return nil
 	}
 	if p.options.Layer && strings.HasPrefix(path.Base(name), whiteoutPrefix) {
-		return step.Fail("pack", printable(name), errors.New("a layer cannot hold a name that begins with "+whiteoutPrefix))
+		return step.Fail("pack", printable(name), fmt.Errorf("a layer cannot hold a name that begins with %q", whiteoutPrefix))
 	}
 	p.fill(&f)
 	if f.kind() == unix.S_IFDIR {

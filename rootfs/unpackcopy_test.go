@@ -110,7 +110,8 @@ func TestCopyHarmless(t *testing.T) {
 	entries := []tar.Header{
 		{Name: "setuid", Typeflag: tar.TypeReg, Mode: 0o6755, Uid: 1, Gid: 2, PAXRecords: caps},
 		{Name: "dir", Typeflag: tar.TypeDir, Mode: 0o2755},
-		{Name: "disk", Typeflag: tar.TypeBlock, Devmajor: 8}, hardlink("same", "disk"),
+		{Name: "disk", Typeflag: tar.TypeBlock, Devmajor: 8},
+		hardlink("same", "disk"),
 		{Name: "fifo", Typeflag: tar.TypeFifo, Mode: 0o600},
 	}
 	fd, root := holdRoot(t)
@@ -153,8 +154,11 @@ func TestCopyWhileItChanges(t *testing.T) {
 	check(t, os.Symlink(canary+"/file", root+"/link"))
 	var layers []*bytes.Reader
 	for _, h := range []tar.Header{
-		{Name: "file", Typeflag: tar.TypeFifo, Mode: 0o777, Uid: 5}, file("d/file", "written"), dir("d/sub"), file("d/sub/x", "written"),
-		symlink("d/soft", "file"), {Name: "d/fifo", Typeflag: tar.TypeFifo, Mode: 0o777, Uid: 5}, hardlink("d/hard", "d/file"), hardlink("hard", "file"),
+		{Name: "file", Typeflag: tar.TypeFifo, Mode: 0o777, Uid: 5},
+		file("d/file", "written"), dir("d/sub"), file("d/sub/x", "written"),
+		symlink("d/soft", "file"),
+		{Name: "d/fifo", Typeflag: tar.TypeFifo, Mode: 0o777, Uid: 5},
+		hardlink("d/hard", "d/file"), hardlink("hard", "file"),
 	} {
 		layers = append(layers, layerOf(t, h))
 	}

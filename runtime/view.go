@@ -67,11 +67,8 @@ func (r *Runtime) view(name string, o viewOptions) (*view, error) {
 			return v, nil
 		}
 		err = errors.Join(err, v.close())
-		if isNotRunning(err) || errors.Is(err, errLocked) && time.Now().Before(deadline) {
-			continue // it is another state by now
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			err = &NotFoundError{name}
+		if (isNotRunning(err) || errors.Is(err, errLocked)) && time.Now().Before(deadline) {
+			continue // its state is another one by now, or is about to be
 		}
 		return nil, step.Fail("look into", c.Config.Name, err)
 	}
@@ -92,7 +89,7 @@ func (v *view) openRunning(c *Container, o viewOptions) error {
 	} else {
 		v.root, err = rootfs.CloneRoot(pidfd)
 	}
-	if err != nil && !c.State.alive() {
+	if errors.Is(err, unix.ENOENT) || err != nil && !c.State.alive() { // ENOENT: on its way out, exit_fs in the kernel
 		return &NotRunningError{c.Config.Name}
 	}
 	if err != nil {
@@ -113,6 +110,9 @@ func (v *view) openStopped(r *Runtime, o viewOptions) error {
 		how = unix.LOCK_EX
 	}
 	lock, err := r.flock(v.config.ID, how|unix.LOCK_NB)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &NotFoundError{v.config.Name}
+	}
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (l *launch) quietMounts() (mounts []rootfs.TreeMount, err error) {
 			continue
 		}
 		if len(l.config.UIDMappings) > 0 {
-			return nil, errors.New("it has mounts, and owners of its own on them: start it first")
+			return nil, errors.New("it has a user namespace and mounts, whose owners are known while it runs: start it first")
 		}
 		if err := l.openBind(i, m); err != nil {
 			return nil, err

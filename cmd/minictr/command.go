@@ -41,6 +41,7 @@ func commands() []command {
 		{"wait", "containers", "wait until containers have ended, print their exit codes", waitCommand},
 		{"rm", "containers", "remove containers", rmCommand},
 		{"rename", "containers", "give a container another name", renameCommand},
+		{"cp", "containers", "copy files between the host and a container", cpCommand},
 		{"export", "containers", "write the root file system of a container as a tar archive", exportCommand},
 		{"ps", groupLook, "list containers", psCommand},
 		{"inspect", groupLook, "print everything about containers and images", inspectCommand},

@@ -35,6 +35,7 @@ func completions() []completion {
 		{"inspect", (*app).allNames, (*app).allNames},
 		{"logs", (*app).containerNames, nothing},
 		{"top", (*app).runningNames, (*app).columnNames},
+		{"cp", (*app).placeNames, (*app).placeNames},
 		{"diff", (*app).containerNames, nothing},
 		{"export", (*app).containerNames, nothing},
 		{"images", (*app).imageNames, nothing},
@@ -108,6 +109,9 @@ func (a *app) validArgs(row completion) cobra.CompletionFunc {
 		words := slices.DeleteFunc(list(a), func(w string) bool {
 			return !strings.HasPrefix(w, beginning) || slices.Contains(args, w)
 		})
+		if row.command == "cp" { // or a file, when it is none of these
+			return words, cobra.ShellCompDirectiveNoSpace
+		}
 		return words, cobra.ShellCompDirectiveNoFileComp
 	}
 }
@@ -118,6 +122,15 @@ func nothing(*app) []string { return nil }
 
 func (a *app) containerNames() []string {
 	return a.names(func(*runtime.Container) bool { return true })
+}
+
+// placeNames are those of cp, before a path.
+func (a *app) placeNames() []string {
+	var places []string
+	for _, name := range a.containerNames() {
+		places = append(places, name+":")
+	}
+	return places
 }
 
 func (a *app) runningNames() []string {

@@ -288,6 +288,10 @@ func TestFailure(t *testing.T) {
 		{"run", &runtime.CommandError{Command: "nope", Errno: 2}, 127, "minictr: run nope: not found in PATH\n"},
 		{"exec", &runtime.CommandError{Command: "/etc", Errno: 13}, 126, "minictr: run /etc: permission denied\n"},
 		{"rm", errors.Join(&runtime.NotFoundError{Name: "a"}, &runtime.NotFoundError{Name: "b"}), 1, "minictr: no such container: a\nminictr: no such container: b\n"},
+		{"cp", &runtime.ReadOnlyError{Container: "web", Mount: "/data"}, 1, "minictr: copy to web: its mount /data is read-only\n"},
+		{"cp", &rootfs.ReplaceError{Name: "etc", Directory: true}, 1, "minictr: etc is a directory, and is not replaced by what is none\n"},
+		{"cp", &runtime.CompressedError{Program: "xz"}, 1, "minictr: read the archive: it is compressed, by xz\n"},
+		{"cp", betweenContainersError{"a:x", "b:y"}, 1, "minictr: copying between containers is not supported\n"},
 		{"pull", exitError(125), 1, ""},
 		{"ps", errors.New("two\nlines"), 1, "minictr: two?lines\n"},
 	} {
@@ -305,6 +309,17 @@ func TestFailure(t *testing.T) {
 		lines, _, _ := strings.Cut(string(got), "hint: ")
 		if code != c.code || lines != c.lines {
 			t.Errorf("%s %v: got %d, %q, want %d, %q", c.command, c.err, code, got, c.code, c.lines)
+		}
+	}
+}
+
+func TestCpPlace(t *testing.T) {
+	for argument, want := range map[string]cpPlace{
+		"web:/etc": {"web", "/etc"}, "web:": {"web", ""}, "web:a:b": {"web", "a:b"}, "/a:b": {"", "/a:b"}, "./a:b": {"", "./a:b"},
+		"../a:b": {"", "../a:b"}, "file": {"", "file"}, "-": {"", "-"}, ":a": {"", ":a"},
+	} {
+		if got := newCpPlace(argument); got != want {
+			t.Errorf("%s: %+v, not %+v", argument, got, want)
 		}
 	}
 }
