@@ -122,3 +122,22 @@ func TestCheckLayer(t *testing.T) {
 		t.Errorf("left behind: %s", left)
 	}
 }
+
+// TestCompareWhiteouts: what says that a name is deleted has the time when it was
+// unpacked, which is no difference.
+func TestCompareWhiteouts(t *testing.T) {
+	requireRoot(t)
+	var fds [2]int
+	for i := range fds {
+		fd, root := holdRoot(t)
+		_, err := Unpack(fd, layerOf(t, file(".wh.gone", "")), UnpackOptions{})
+		check(t, err)
+		check(t, os.Chtimes(root+"/gone", time.Unix(int64(i), 0), time.Unix(int64(i), 0)))
+		fds[i] = fd
+	}
+	found, err := compareTrees(fds[0], fds[1], 10)
+	check(t, err)
+	if len(found) > 0 {
+		t.Errorf("%v", found)
+	}
+}
