@@ -26,7 +26,8 @@ func (t *Transaction) HasLayer(below []Layer, diffID string) (Layer, bool) {
 
 // AddLayer adds the layer that lies upon those of below. open gives its
 // uncompressed tar stream and is called only when the layer is not in the store
-// yet. The stream is checked against diffID; an empty diffID takes what comes.
+// yet. The stream is checked against diffID; an empty diffID takes what comes, if
+// it has an end.
 // Two processes that add one layer at once unpack it once.
 func (t *Transaction) AddLayer(ctx context.Context, below []Layer, diffID string, open func() (io.ReadCloser, error)) (Layer, error) {
 	if diffID == "" {

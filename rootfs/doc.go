@@ -22,9 +22,10 @@
 //	unpack.go      one layer's tar stream -> a directory; entry.go makes one entry,
 //	               below.go asks what the layers below have
 //	verify.go        a layer of the store against its tar stream; compare.go compares trees
+//	unpackcopy.go  unpacking what is no layer into a directory in use, for cp
 //	pack.go        the way back: a directory -> a tar stream; packlayer.go, sparse.go
 //	changes.go     what a container's own layer changes in those below
-//	overlay.go     layers + writable directory -> detached mount
+//	overlay.go     layers + writable directory -> detached mount; tree.go puts mounts in it
 //	inroot.go      opening paths inside a root that somebody hostile may have filled
 //	account.go     users and groups from the root's own /etc/passwd and /etc/group
 //

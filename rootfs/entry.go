@@ -129,7 +129,7 @@ func (u *unpacker) createRegular(parent int, base string, mode uint32) (int, err
 // sparse, which may claim any size without having it.
 func (u *unpacker) write(fd int, e *entry) error {
 	if u.logical += e.size; e.size < 0 || u.logical > u.options.MaxBytes || u.logical < 0 {
-		return fmt.Errorf("%w: layer holds more than %d bytes", unix.EFBIG, u.options.MaxBytes)
+		return fmt.Errorf("%w: %s holds more than %d bytes", unix.EFBIG, u.what(), u.options.MaxBytes)
 	}
 	for left := e.size; left > 0; {
 		chunk := u.buf[:min(left, int64(len(u.buf)))]
@@ -144,7 +144,7 @@ func (u *unpacker) write(fd int, e *entry) error {
 			continue
 		}
 		if u.written += int64(len(chunk)); u.written > u.room {
-			return fmt.Errorf("%w: the layer is larger than the %d bytes that are free", unix.ENOSPC, u.room)
+			return fmt.Errorf("%w: the %s is larger than the %d bytes that are free", unix.ENOSPC, u.what(), u.room)
 		}
 		if err := writeAll(fd, chunk); err != nil {
 			return err

@@ -94,13 +94,13 @@ func (u *unpacker) entries(layer io.Reader) error {
 		h, err := archive.Next()
 		switch {
 		case errors.Is(err, io.EOF) && u.options.WantEnd && !stream.zero:
-			return step.Fail("read layer", "", fmt.Errorf("%w: without the mark of an archive's end", io.ErrUnexpectedEOF))
+			return step.Fail("read "+u.what(), "", fmt.Errorf("%w: without the mark of an archive's end", io.ErrUnexpectedEOF))
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return step.Fail("read layer", "", err)
+			return step.Fail("read "+u.what(), "", err)
 		case n == maxLayerEntries:
-			return step.Fail("unpack layer", "", fmt.Errorf("more than %d entries", maxLayerEntries))
+			return step.Fail("unpack "+u.what(), "", fmt.Errorf("more than %d entries", maxLayerEntries))
 		}
 		err = u.entry(h, archive)
 		if err == nil {
@@ -136,15 +136,23 @@ func (b *blockReader) Read(p []byte) (int, error) {
 // measureRoom asks how much may be written. A file system that knows no size,
 // such as a tmpfs without one, bounds nothing.
 func (u *unpacker) measureRoom() error {
-	u.room = maxLayerBytes
+	u.room = u.options.MaxBytes
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(u.root, &st); err != nil {
-		return step.Fail("unpack layer", "", err)
+		return step.Fail("unpack "+u.what(), "", err)
 	}
-	if st.Blocks > 0 && st.Bavail < uint64(maxLayerBytes/st.Bsize) {
+	if st.Blocks > 0 && st.Bavail < uint64(u.room/st.Bsize) {
 		u.room = int64(st.Bavail) * st.Bsize
 	}
 	return nil
+}
+
+// what is what the stream is called.
+func (u *unpacker) what() string {
+	if u.options.Copy != nil {
+		return "archive"
+	}
+	return "layer"
 }
 
 // printable quotes a name that would do harm to a terminal or a log line.

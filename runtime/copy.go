@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"github.com/minictr/minictr/rootfs"
@@ -92,7 +93,7 @@ func (o CopyOptions) copy(from, to side, source, target string, pack func(int, i
 		return err
 	}, func(r io.Reader) error {
 		return as(func() error {
-			_, err := rootfs.Unpack(int(into.Fd()), r, rootfs.UnpackOptions{Copy: unpack})
+			_, err := rootfs.Unpack(int(into.Fd()), r, rootfs.UnpackOptions{Copy: unpack, MaxBytes: math.MaxInt64})
 			return err
 		})
 	})

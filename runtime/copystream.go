@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 
 	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/step"
@@ -49,7 +50,7 @@ func (r *Runtime) CopyFromStream(name string, from io.Reader, to string, o CopyO
 		return 0, err
 	}
 	err = v.asOwner(func() error {
-		n, err = rootfs.Unpack(int(into.Fd()), from, rootfs.UnpackOptions{Copy: &rootfs.CopyOptions{Owner: v.outside, Warn: o.Warn}})
+		n, err = rootfs.Unpack(int(into.Fd()), from, rootfs.UnpackOptions{Copy: &rootfs.CopyOptions{Owner: v.outside, Warn: o.Warn}, WantEnd: true, MaxBytes: math.MaxInt64})
 		return err
 	})
 	if err == nil {
