@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/minictr/minictr/rootfs"
@@ -26,13 +27,25 @@ func (r *Runtime) Changes(name string) ([]rootfs.Change, error) {
 }
 
 // Layer writes the container's own layer as an uncompressed tar stream: what
-// makes of its image what it is now.
-func (r *Runtime) Layer(name string, w io.Writer, warn func(error)) error {
+// makes of its image what it is now. With pause, one that runs stands still
+// meanwhile; where that cannot be, warn is told.
+func (r *Runtime) Layer(name string, w io.Writer, pause bool, warn func(error)) (err error) {
 	_, upper, err := r.ownLayer("pack the layer of", name)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(upper)
+	if c, err := r.Container(name); err == nil && pause && c.Status == Running {
+		resume, err := r.pause(c)
+		switch {
+		case errors.Is(err, errors.ErrUnsupported):
+			warn(fmt.Errorf("%s goes on meanwhile: there is no cgroup freezer here", c.Config.Name))
+		case err != nil:
+			return err
+		default:
+			defer func() { err = errors.Join(err, resume()) }()
+		}
+	}
 	_, err = rootfs.Pack(upper, w, rootfs.PackOptions{Layer: true, Skip: made, Warn: warn})
 	return err
 }

@@ -8,6 +8,7 @@
 //	minictr-image [--root DIR] pull [--platform OS/ARCH[/VARIANT]] [--quiet] [--progress auto|plain|none] NAME
 //	minictr-image [--root DIR] load [--input FILE|DIR|-] [--name NAME] [--platform OS/ARCH[/VARIANT]] [--quiet]
 //	minictr-image [--root DIR] verify [--quiet] [IMAGE]...
+//	minictr-image [--root DIR] commit [--author NAME] [--change INSTRUCTION]... [--message TEXT] IMAGE [NAME] < LAYER
 //	minictr-image [--root DIR] import [--change INSTRUCTION]... [--message TEXT] FILE|- [NAME]
 //	minictr-image [--root DIR] save [--output FILE|DIR|-] [--format docker-archive|oci-archive|oci-dir] [--platform OS/ARCH[/VARIANT]] NAME...
 //
@@ -50,6 +51,7 @@ type command struct {
 	output      string
 	format      string
 	message     string
+	author      string
 }
 
 // A subcommand declares its flags and returns what runs when they are parsed.
@@ -65,6 +67,7 @@ func subcommands() map[string]subcommand {
 		"pull":   {"pull [--platform OS/ARCH[/VARIANT]] [--quiet] [--progress auto|plain|none] NAME", [2]int{1, 1}, declarePull, pull},
 		"load":   {"load [--input FILE|DIR|-] [--name NAME] [--platform OS/ARCH[/VARIANT]] [--quiet]", [2]int{0, 0}, declareLoad, load},
 		"verify": {"verify [--quiet] [IMAGE]...", [2]int{0, math.MaxInt}, declareVerify, verify},
+		"commit": {"commit [--author NAME] [--change INSTRUCTION]... [--message TEXT] IMAGE [NAME] < LAYER", [2]int{1, 2}, declareCommit, commit},
 		"import": {"import [--change INSTRUCTION]... [--message TEXT] FILE|- [NAME]", [2]int{1, 2}, declareImport, importTree},
 		"save":   {"save [--output FILE|DIR|-] [--format docker-archive|oci-archive|oci-dir] [--platform OS/ARCH[/VARIANT]] NAME...", [2]int{1, math.MaxInt}, declareSave, save},
 	}

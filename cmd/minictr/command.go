@@ -42,6 +42,7 @@ func commands() []command {
 		{"rm", "containers", "remove containers", rmCommand},
 		{"rename", "containers", "give a container another name", renameCommand},
 		{"cp", "containers", "copy files between the host and a container", cpCommand},
+		{"commit", "containers", "make an image of a container", commitCommand},
 		{"export", "containers", "write the root file system of a container as a tar archive", exportCommand},
 		{"ps", groupLook, "list containers", psCommand},
 		{"inspect", groupLook, "print everything about containers and images", inspectCommand},

@@ -35,6 +35,7 @@ func completions() []completion {
 		{"inspect", (*app).allNames, (*app).allNames},
 		{"logs", (*app).containerNames, nothing},
 		{"top", (*app).runningNames, (*app).columnNames},
+		{"commit", (*app).containerNames, (*app).imageNames},
 		{"cp", (*app).placeNames, (*app).placeNames},
 		{"diff", (*app).containerNames, nothing},
 		{"export", (*app).containerNames, nothing},
