@@ -36,13 +36,14 @@ var mayImport = map[string][]string{
 	"runtime/seccomp/gen/profile":  {"runtime/seccomp", "runtime/capability"},
 	"runtime/seccomp/gen/syscalls": {},
 
-	"network": {"runtime/step"},
-	"rootfs":  {"runtime/step"},
-	"cgroups": {"runtime/step"},
+	"network":       {"runtime/step"},
+	"rootfs":        {"runtime/step"},
+	"rootfs/volume": {"runtime/step"},
+	"cgroups":       {"runtime/step"},
 
-	"runtime": {"network", "rootfs", "cgroups", "runtime/program", "runtime/seccomp", "runtime/capability", "runtime/logfile", "runtime/step"},
+	"runtime": {"network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/seccomp", "runtime/capability", "runtime/logfile", "runtime/step"},
 
-	"cmd/minictr":         {"runtime", "network", "rootfs", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
+	"cmd/minictr":         {"runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
 	"cmd/minictr-image":   {"rootfs", "runtime/step"},
 	"cmd/minictr-monitor": {"runtime/logfile"},
 	"cmd/minictr-format":  {},
