@@ -142,7 +142,7 @@ func ensureFile(rootfd int, name string, links int) error {
 	}
 	dir, base := splitPath(name)
 	parent, err := makeDirectories(rootfd, dir, func(parent int, base, _ string) error {
-		return makeDirectory(parent, base, 0o755, 0, 0)
+		return makeDirectory(parent, base, 0o755, -1, -1) // the caller's: 0 may mean nobody on an idmapped mount
 	})
 	if err != nil {
 		return err
