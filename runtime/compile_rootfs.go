@@ -35,6 +35,7 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 	}
 	c.makeTarget(i, m.Destination)
 	c.moveOnto(c.mounts[i], m.Destination)
+	c.makePrivate(i, m.Destination)
 	switch m.Destination {
 	case "/proc":
 		c.procfs = c.mounts[i]
@@ -44,6 +45,19 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 		c.devpts = c.mounts[i]
 	default:
 		c.forget(i)
+	}
+}
+
+// makePrivate keeps mounts from passing through what is mounted on a bind mount.
+func (c *compiler) makePrivate(i int, destination string) {
+	for _, below := range c.private[i] {
+		c.Task("let no mounts pass through "+destination+"/"+below, "mount --make-rprivate "+destination+"/"+below)
+		fd := c.Slot()
+		c.Add(
+			program.Openat2(c.mounts[i], below, unix.O_PATH, 0, program.InRoot).Into(fd),
+			program.MountSetattr(fd, 0, 0, unix.MS_PRIVATE, true),
+		)
+		c.Close(fd)
 	}
 }
 

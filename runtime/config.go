@@ -28,8 +28,10 @@ type Config struct {
 	OpenStdin  bool     `json:"openStdin,omitempty"`
 	Init       bool     `json:"init,omitempty"`
 	Remove     bool     `json:"autoRemove,omitempty"` // --rm
-	Detach     bool     `json:"detach,omitempty"`
-	StopSignal string   `json:"stopSignal,omitempty"`
+	// RemoveVolumes is that its anonymous volumes go with the container: --rm, rm -v.
+	RemoveVolumes bool   `json:"removeVolumes,omitempty"`
+	Detach        bool   `json:"detach,omitempty"`
+	StopSignal    string `json:"stopSignal,omitempty"`
 	// StopTimeout is in seconds; negative waits for ever.
 	StopTimeout int               `json:"stopTimeout"`
 	Labels      map[string]string `json:"labels,omitempty"`
@@ -69,13 +71,26 @@ type Image struct {
 
 // Mount is a volume, a bind mount or a tmpfs that the user asked for.
 type Mount struct {
-	Type        string   `json:"type"` // bind or tmpfs
-	Source      string   `json:"source,omitempty"`
+	Type        string   `json:"type"`             // bind, volume or tmpfs
+	Source      string   `json:"source,omitempty"` // a path, or the name of the volume
 	Destination string   `json:"destination"`
 	Options     []string `json:"options,omitempty"`
 	// CreateSource makes a missing source directory, as -v does and --mount
 	// does not.
 	CreateSource bool `json:"createSource,omitempty"`
+	// Volume is how a volume is used, and what it is when it has to be made.
+	Volume VolumeUse `json:"volume,omitzero"`
+}
+
+// VolumeUse is what a mount says of its volume beyond the name.
+type VolumeUse struct {
+	// Anonymous is that the volume was made for this container, without a name.
+	Anonymous bool              `json:"anonymous,omitempty"`
+	NoCopy    bool              `json:"noCopy,omitempty"`  // it is not filled from the image
+	Subpath   string            `json:"subpath,omitempty"` // of the volume, that is mounted
+	Driver    string            `json:"driver,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Options   map[string]string `json:"options,omitempty"` // of volume create -o
 }
 
 // Device is a device of the host that the container gets.

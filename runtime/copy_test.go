@@ -154,7 +154,7 @@ func (w *world) startBox(t *testing.T, n int, change func(*Config)) (c *Config, 
 		waited <- err
 	}()
 	must(t, <-started)
-	t.Cleanup(func() { must(t, w.Remove(c.Name, true)) })
+	t.Cleanup(func() { must(t, w.Remove(c.Name, RemoveOptions{Force: true})) })
 	found, err := w.Container(c.Name)
 	must(t, err)
 	return c, found.State.Pid, func() {

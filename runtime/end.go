@@ -81,7 +81,7 @@ func (r *Runtime) releaseAll(e ending) error {
 		}
 		errs = append(errs, replace(r.lasting(e.id, "result.json"), &e.result))
 	}
-	errs = append(errs, rootfs.RemoveAll(r.running(e.id)))
+	errs = append(errs, rootfs.RemoveAll(r.running(e.id)), r.releaseVolumes(e.id, e.config))
 	if keep {
 		return errors.Join(errs...)
 	}
@@ -118,15 +118,21 @@ func (r *Runtime) erase(id, name string) error {
 	return errors.Join(err, rootfs.RemoveAll(r.lasting(id)))
 }
 
+// RemoveOptions say how a container is removed.
+type RemoveOptions struct {
+	Force   bool // kill it first when it runs
+	Volumes bool // its anonymous volumes too
+}
+
 // Remove removes a container. One that runs is refused with a *RunningError,
 // or, with force, killed first.
-func (r *Runtime) Remove(name string, force bool) error {
+func (r *Runtime) Remove(name string, o RemoveOptions) error {
 	c, err := r.Container(name)
 	if err != nil {
 		return err
 	}
 	id := c.Config.ID
-	lock, err := r.lockToRemove(c, force)
+	lock, err := r.lockToRemove(c, o.Force)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // --rm has done it
 	}
@@ -142,7 +148,7 @@ func (r *Runtime) Remove(name string, force bool) error {
 		return err
 	}
 	if config != nil {
-		config.Remove = true
+		config.Remove, config.RemoveVolumes = true, config.RemoveVolumes || o.Volumes
 		if err := replace(r.lasting(id, "config.json"), config); err != nil {
 			return err
 		}

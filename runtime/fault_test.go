@@ -41,7 +41,7 @@ func (w *world) tryToRun(t *testing.T, c *Config, h hooks) error {
 // assertNothing fails the test when the failed container has left anything.
 func (w *world) assertNothing(t *testing.T, before string) {
 	t.Helper()
-	for _, dir := range []string{w.Root + "/containers", w.Root + "/names", w.Runroot + "/containers"} {
+	for _, dir := range []string{w.Root + "/containers", w.Root + "/names", w.Root + "/volumes", w.Runroot + "/containers"} {
 		if entries, _ := os.ReadDir(dir); len(entries) > 0 {
 			t.Errorf("left behind: %s/%s", dir, entries[0].Name())
 		}
@@ -74,6 +74,7 @@ func TestEveryOperationFails(t *testing.T) {
 			c := w.layered("true")
 			c.ID, c.Detach = testID(1), mode == "detached"
 			c.Tmpfs("/tmp")
+			c.with("data", "/data")
 			return c
 		}
 		count := w.operations(t, config(), &whole)
@@ -138,15 +139,16 @@ func TestEveryStepFails(t *testing.T) {
 	}
 	fail := errors.New("failed on purpose")
 	n := 1 << 20
+	w.put(t, "data/file", "x") // for a volume to be filled with
 	config := func() *Config {
-		c := w.layered("true")
+		c := w.layered("true").with("data", "/data").with("", "/anonymous")
 		n++
 		c.ID, c.Name = testID(n), "fault"
 		return c
 	}
 	last := func(p *program.Program) *program.Program { return p.FailAt(len(p.Ops) - 1) }
 	w.tryToRun(t, config(), hooks{steps: record, program: last})
-	if len(all) < 12 {
+	if len(all) < 15 {
 		t.Fatalf("only %d steps: %s", len(all), strings.Join(all, "; "))
 	}
 	before := descriptors(t)

@@ -32,6 +32,7 @@ func (r *Runtime) Heal() error {
 			}
 		}
 	}
+	errs = append(errs, r.Volumes().Heal())
 	return errors.Join(errs...)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/program"
 	"github.com/minictr/minictr/runtime/step"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,9 +19,17 @@ import (
 // MOUNT_ATTR_IDMAP, Linux 5.12) shows them so, and writes them back as they
 // were: nothing is chowned.
 
-// userNamespace opens a user namespace with the container's mappings. A child
-// that does nothing holds it while the mappings are written.
-func (l *launch) userNamespace() (int, error) {
+// userNamespace opens a user namespace with the container's mappings, once.
+func (l *launch) userNamespace() (fd int, err error) {
+	if l.userns == 0 {
+		l.userns, err = l.newUserNamespace(l.config.UIDMappings, l.config.GIDMappings)
+	}
+	return l.userns, err
+}
+
+// newUserNamespace opens a user namespace with the mappings. A child that does
+// nothing holds it while they are written.
+func (l *launch) newUserNamespace(uids, gids []specs.LinuxIDMapping) (int, error) {
 	read, write, err := l.pipe()
 	if err != nil {
 		return -1, err
@@ -35,7 +44,7 @@ func (l *launch) userNamespace() (int, error) {
 	defer waitChild(child.Pid)
 	defer func() { _ = unix.PidfdSendSignal(child.Pidfd, unix.SIGKILL, nil, 0); unix.Close(child.Pidfd) }() // it is ours
 	defer child.Close()
-	if err := l.writeMappings(child.Pid); err != nil {
+	if err := l.writeMappings(child.Pid, uids, gids); err != nil {
 		return -1, err
 	}
 	fd, err := unix.Open("/proc/"+strconv.Itoa(child.Pid)+"/ns/user", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -54,8 +63,32 @@ func (l *launch) idMount(dir string, userNamespace int) (int, error) {
 	if fd, err = l.own(fd); err != nil {
 		return -1, err
 	}
-	err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userNamespace)})
-	return fd, step.Fail("map the ids of", dir, err)
+	return fd, step.Fail("map the ids of", dir, setIDMap(fd, userNamespace))
+}
+
+// setIDMap maps the ids of a detached mount.
+func setIDMap(fd, userNamespace int) error {
+	err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userNamespace)})
+	if errors.Is(err, unix.EINVAL) {
+		return explainIDMap(fd, err)
+	}
+	return err
+}
+
+// idmapSince are the kernels with which file systems learnt to map ids:
+// mount_setattr(2), "ID-mapped mounts", and the kernel's change logs.
+var idmapSince = map[string]string{
+	"ext4": "5.12", "vfat": "5.12", "xfs": "5.12", "btrfs": "5.15", "ntfs3": "5.15", "f2fs": "5.18", "erofs": "5.19",
+	"squashfs": "6.2", "tmpfs": "6.3", "ceph": "6.7", "hugetlbfs": "6.9", "fuse": "6.12", "virtiofs": "6.12",
+}
+
+// explainIDMap names the file system that cannot map ids; EINVAL does not.
+func explainIDMap(fd int, err error) error {
+	name := fileSystemOf(fd)
+	if since, ok := idmapSince[name]; ok {
+		return fmt.Errorf("the file system %s cannot map ids here; Linux %s is the first with which it can: %w", name, since, err)
+	}
+	return fmt.Errorf("the file system %s cannot map ids: %w", name, err)
 }
 
 // mappedRoot makes the root file system of a container with a user namespace.

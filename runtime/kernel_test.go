@@ -139,7 +139,7 @@ func (w *world) run(t *testing.T, c *Config) (output string, code int) {
 // assertEmpty fails the test when a container has left anything behind.
 func (w *world) assertEmpty(t *testing.T) {
 	t.Helper()
-	for _, dir := range []string{w.Root + "/containers", w.Root + "/names", w.Runroot + "/containers"} {
+	for _, dir := range []string{w.Root + "/containers", w.Root + "/names", w.Root + "/volumes", w.Runroot + "/containers"} {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !os.IsNotExist(err) {
 			t.Error(err)

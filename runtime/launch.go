@@ -11,6 +11,7 @@ import (
 
 	"github.com/minictr/minictr/cgroups"
 	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/rootfs/volume"
 	"github.com/minictr/minictr/runtime/program"
 	"github.com/minictr/minictr/runtime/step"
 	"golang.org/x/sys/unix"
@@ -56,6 +57,9 @@ type launch struct {
 	child   int       // of this process: the container, or its monitor
 	pidfd   int
 	state   *State
+	created bool           // the container is a new one
+	userns  int            // a user namespace with the container's mappings, once it is needed
+	held    []*volume.Hold // until the container's files name the volumes
 
 	network     *network.Config
 	netns       *os.File   // its namespace
@@ -149,6 +153,7 @@ func (l *launch) undo() error {
 	l.signals.stop()
 	l.closeStreams()
 	l.close()
+	l.letVolumesGo()
 	err := errors.Join(l.releaseLease(), step.Undo(l.done))
 	l.lock.release()
 	return err

@@ -51,6 +51,8 @@ func (r *Runtime) fill(c *Config) error {
 	if c.Hostname == "" && c.Network.Mode != "host" {
 		c.Hostname = c.ID[:12]
 	}
+	c.RemoveVolumes = c.RemoveVolumes || c.Remove
+	c.nameVolumes()
 	return ValidateName(c.Name)
 }
 
@@ -58,6 +60,7 @@ func (r *Runtime) fill(c *Config) error {
 // (launch.keep), it is not a container that anybody else sees.
 func (l *launch) create() error {
 	c := l.config
+	l.created = true
 	steps := []step.Step{&makeContainer{launch: l, path: l.lasting(c.ID)}, &reserveName{l.Runtime, c.Name, c.ID}}
 	if c.Image.Rootfs == "" {
 		_, _, layer := rootfs.WritableLayer(l.lasting(c.ID))
@@ -122,10 +125,12 @@ func (l *launch) finishStart(io Standard) (*Process, error) {
 	}
 	l.plan.spec = l.config.Spec()
 	l.plan.prepared, l.plan.names, l.plan.files = map[int]int{}, map[int]string{}, map[int]bool{}
+	l.plan.private = map[int][]string{}
 	l.logged = !l.config.Detach && !l.config.Remove
 	if err := l.run(io); err != nil {
 		return nil, err
 	}
+	l.letVolumesGo()
 	l.settleNetwork()
 	if l.config.Detach {
 		l.close()

@@ -197,7 +197,7 @@ func TestRemoveDuringLaunch(t *testing.T) {
 		c := w.kept(t, 1)
 		lock := w.locked(t, c.ID)
 		done := make(chan error)
-		go func() { done <- w.Remove("kept", force) }()
+		go func() { done <- w.Remove("kept", RemoveOptions{Force: force}) }()
 		select {
 		case err := <-done:
 			t.Fatalf("force %t: did not wait for the launch: %v", force, err)

@@ -15,7 +15,17 @@ type mountOptions struct {
 	deep        bool     // the propagation of the mounts below too
 	data        []string // key or key=value, the file system's own
 	bind        bool
+	// writableBelow leaves the mounts below as they are when a bind mount becomes
+	// read-only, as Docker did before version 25.
+	writableBelow bool
+	idmap         *string // what stands behind idmap=, or nil
 }
+
+// Options of ours, beside those of mount(8).
+const (
+	optionIDMap         = "idmap"          // as podman and crun have it
+	optionWritableBelow = "writable-below" // --mount bind-recursive=writable
+)
 
 // mountOption is what one option changes.
 type mountOption struct {
@@ -29,6 +39,7 @@ type mountOption struct {
 var optionTable = map[string]mountOption{
 	"defaults":    {},
 	"ro":          {set: unix.MOUNT_ATTR_RDONLY},
+	"rro":         {set: unix.MOUNT_ATTR_RDONLY}, // all of a bind mount; "ro" is the same here
 	"rw":          {clear: unix.MOUNT_ATTR_RDONLY},
 	"nosuid":      {set: unix.MOUNT_ATTR_NOSUID},
 	"suid":        {clear: unix.MOUNT_ATTR_NOSUID},
@@ -61,6 +72,9 @@ var optionTable = map[string]mountOption{
 func parseMountOptions(options []string) mountOptions {
 	var m mountOptions
 	for _, o := range options {
+		if m.own(o) {
+			continue
+		}
 		t, known := optionTable[o]
 		if !known {
 			m.data = append(m.data, o)
@@ -78,11 +92,25 @@ func parseMountOptions(options []string) mountOptions {
 	return m
 }
 
-// String is the list for a command line, without what bind implies.
+// own takes an option that is none of mount(8)'s.
+func (m *mountOptions) own(option string) bool {
+	key, value, _ := strings.Cut(option, "=")
+	switch key {
+	case optionIDMap:
+		m.idmap = &value
+	case optionWritableBelow:
+		m.writableBelow = true
+	default:
+		return false
+	}
+	return true
+}
+
+// mountOptionText is the list for a command line, without what bind implies.
 func mountOptionText(options []string) string {
 	var kept []string
 	for _, o := range options {
-		if o != "bind" && o != "rbind" && o != "rprivate" {
+		if o != "bind" && o != "rbind" && o != "rprivate" && o != optionWritableBelow {
 			kept = append(kept, o)
 		}
 	}

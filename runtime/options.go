@@ -78,25 +78,40 @@ func (c *Config) DefaultUlimits() {
 func ParseIDMappings(list []string) ([]specs.LinuxIDMapping, error) {
 	var out []specs.LinuxIDMapping
 	for _, text := range list {
-		f := strings.Split(text, ":")
-		if len(f) != 3 {
-			return nil, fmt.Errorf("%q: not of the form CONTAINER:HOST:COUNT", text)
+		m, err := parseIDMapping(text, ":")
+		if errors.Is(err, errForm) {
+			err = errors.New("not of the form CONTAINER:HOST:COUNT")
 		}
-		var n [3]uint32
-		for i := range f {
-			v, err := strconv.ParseUint(f[i], 10, 32)
-			if err != nil || v == math.MaxUint32 {
-				return nil, fmt.Errorf("%q: %q is no id", text, f[i])
-			}
-			n[i] = uint32(v)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", text, err)
 		}
-		if n[2] == 0 {
-			return nil, fmt.Errorf("%q: a count of 0", text)
-		}
-		out = append(out, specs.LinuxIDMapping{ContainerID: n[0], HostID: n[1], Size: n[2]})
+		out = append(out, m)
 	}
 	if len(out) > 0 && hostID(out, 0) == 0 && out[0].ContainerID != 0 {
 		return nil, errors.New("user 0 of the container is not mapped")
 	}
 	return out, nil
+}
+
+// errForm is that a mapping is not of three parts.
+var errForm = errors.New("not of three parts")
+
+// parseIDMapping reads three numbers; a count of 0 is none.
+func parseIDMapping(text, separator string) (specs.LinuxIDMapping, error) {
+	f := strings.Split(text, separator)
+	if len(f) != 3 {
+		return specs.LinuxIDMapping{}, errForm
+	}
+	var n [3]uint32
+	for i := range f {
+		v, err := strconv.ParseUint(f[i], 10, 32)
+		if err != nil || v == math.MaxUint32 {
+			return specs.LinuxIDMapping{}, fmt.Errorf("%q is no id", f[i])
+		}
+		n[i] = uint32(v)
+	}
+	if n[2] == 0 {
+		return specs.LinuxIDMapping{}, errors.New("a count of 0")
+	}
+	return specs.LinuxIDMapping{ContainerID: n[0], HostID: n[1], Size: n[2]}, nil
 }

@@ -13,15 +13,16 @@ import (
 type plan struct {
 	spec *specs.Spec
 
-	root       int             // the root file system, a detached mount
-	attach     string          // an existing directory of the host, to attach it at
-	prepared   map[int]int     // index of spec.Mounts -> a detached mount made by the parent
-	names      map[int]string  // index of spec.Mounts -> a file of filesystem, below
-	files      map[int]bool    // index of spec.Mounts -> the target is a file, not a directory
-	filesystem int             // a detached tmpfs with the container's hosts, hostname and resolv.conf
-	devices    []deviceNode    // what /dev gets beside the defaults
-	masks      map[string]bool // masked path that exists -> it is a directory
-	readonly   []string        // read-only paths that exist
+	root       int              // the root file system, a detached mount
+	attach     string           // an existing directory of the host, to attach it at
+	prepared   map[int]int      // index of spec.Mounts -> a detached mount made by the parent
+	names      map[int]string   // index of spec.Mounts -> a file of filesystem, below
+	files      map[int]bool     // index of spec.Mounts -> the target is a file, not a directory
+	private    map[int][]string // index of spec.Mounts -> paths of mounts on it that are to be private
+	filesystem int              // a detached tmpfs with the container's hosts, hostname and resolv.conf
+	devices    []deviceNode     // what /dev gets beside the defaults
+	masks      map[string]bool  // masked path that exists -> it is a directory
+	readonly   []string         // read-only paths that exist
 
 	stdio       [3]int // descriptors for 0, 1 and 2
 	console     int    // the slave of the terminal, or 0

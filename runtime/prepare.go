@@ -85,14 +85,11 @@ func (l *launch) overlay() rootfs.Overlay {
 	return rootfs.Overlay{Lower: l.config.Image.Layers, Upper: upper, Work: work, Volatile: l.config.Remove}
 }
 
-// prepareMounts opens the sources of the bind mounts and makes the mount points.
-// The sources are resolved here, on the host, once; what is mounted is what was
-// opened.
+// prepareMounts opens the sources of the bind mounts and volumes and makes the
+// mount points. The sources are resolved here, on the host, once; what is mounted
+// is what was opened.
 func (l *launch) prepareMounts() error {
 	p := &l.plan
-	if err := l.makeSources(); err != nil {
-		return err
-	}
 	if l.config.Init {
 		if err := l.bindInit(); err != nil {
 			return err
@@ -104,29 +101,11 @@ func (l *launch) prepareMounts() error {
 	for i := range p.spec.Mounts {
 		m := &p.spec.Mounts[i]
 		m.Destination = path.Clean("/" + m.Destination)
-		if _, made := p.names[i]; m.Type == "bind" && !made {
-			if err := l.openBind(i, m); err != nil {
-				return err
-			}
+		if err := l.openSource(i, m); err != nil {
+			return err
 		}
 		if err := l.makeMountPoint(i, m); err != nil {
 			return step.Fail("make the mount point", m.Destination, err)
-		}
-	}
-	return nil
-}
-
-// makeSources makes the directories of the host that -v names and that are not
-// there, as docker does.
-func (l *launch) makeSources() error {
-	for _, m := range l.config.Mounts {
-		if !m.CreateSource {
-			continue
-		}
-		if _, err := os.Lstat(m.Source); errors.Is(err, fs.ErrNotExist) {
-			if err := l.apply(&makeSource{m.Source}); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -140,38 +119,6 @@ func (l *launch) bindInit() error {
 	}
 	l.plan.spec.Mounts = append(l.plan.spec.Mounts, specs.Mount{Destination: initPath, Type: "bind", Source: path, Options: []string{"bind", "ro", "nosuid", "nodev"}})
 	return nil
-}
-
-// openBind makes a detached bind mount of the source.
-func (l *launch) openBind(i int, m *specs.Mount) error {
-	o := parseMountOptions(m.Options)
-	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
-	if o.recursive || !o.bind {
-		flags |= unix.AT_RECURSIVE
-	}
-	fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, flags)
-	if err != nil {
-		return step.Fail("mount", m.Source+" on "+m.Destination, err)
-	}
-	if fd, err = l.own(fd); err != nil {
-		return err
-	}
-	l.plan.prepared[i] = fd
-	var stat unix.Stat_t
-	if err := unix.Fstat(fd, &stat); err != nil {
-		return step.Fail("mount", m.Source+" on "+m.Destination, err)
-	}
-	l.plan.files[i] = stat.Mode&unix.S_IFMT != unix.S_IFDIR
-	propagation := o.propagation
-	if propagation == 0 {
-		propagation, o.deep = unix.MS_PRIVATE, true
-	}
-	attr := unix.MountAttr{Attr_set: o.set, Attr_clr: o.clear, Propagation: propagation}
-	how := uint(unix.AT_EMPTY_PATH)
-	if flags&unix.AT_RECURSIVE != 0 {
-		how |= unix.AT_RECURSIVE
-	}
-	return step.Fail("set the options of the mount", m.Destination, unix.MountSetattr(fd, "", how, &attr))
 }
 
 // makeMountPoint makes a missing mount point on the root file system, or on a

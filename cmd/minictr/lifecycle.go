@@ -90,22 +90,23 @@ func waitCommand(a *app) *cobra.Command {
 }
 
 func rmCommand(a *app) *cobra.Command {
-	var force bool
+	var o runtime.RemoveOptions
 	c := &cobra.Command{
-		Use: "rm [-f] CONTAINER…", Args: cobra.MinimumNArgs(1),
+		Use: "rm [-f] [-v] CONTAINER…", Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, names []string) error {
 			r := a.runtime()
 			a.heal(r)
 			return a.each(names, func(name string) error {
-				err := r.Remove(name, force)
-				if force && is[*runtime.NotFoundError](err) {
+				err := r.Remove(name, o)
+				if o.Force && is[*runtime.NotFoundError](err) {
 					return nil
 				}
 				return err
 			})
 		},
 	}
-	c.Flags().BoolVarP(&force, "force", "f", false, "kill it first when it runs; a container that does not exist is no error")
+	c.Flags().BoolVarP(&o.Force, "force", "f", false, "kill it first when it runs; a container that does not exist is no error")
+	c.Flags().BoolVarP(&o.Volumes, "volumes", "v", false, "remove its anonymous volumes too")
 	return c
 }
 

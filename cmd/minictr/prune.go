@@ -137,7 +137,7 @@ func (a *app) pruneContainers(p pruning) (freed int64, err error) {
 		}
 		n, err := r.DiskUsage(c.Config.ID)
 		if err == nil {
-			err = r.Remove(c.Config.ID, false)
+			err = r.Remove(c.Config.ID, runtime.RemoveOptions{})
 		}
 		if is[*runtime.RunningError](err) || is[*runtime.NotFoundError](err) {
 			continue // started, or removed, since
