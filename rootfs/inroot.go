@@ -69,6 +69,41 @@ func Stat(rootfd int, name string) (unix.Stat_t, error) {
 	return st, step.Fail("stat in root", name, err)
 }
 
+// Canonical returns the path inside the root that name means when the symbolic
+// links on its way are followed, absolute and clean. What of it does not exist is
+// taken as it stands.
+func Canonical(rootfd int, name string) (string, error) {
+	found, err := canonical(rootfd, name, maxLinks)
+	return found, step.Fail("resolve in root", name, err)
+}
+
+func canonical(rootfd int, name string, links int) (string, error) {
+	fd, err := openInRoot(rootfd, name, unix.O_PATH)
+	if err == nil {
+		defer unix.Close(fd)
+		return readlinkat(unix.AT_FDCWD, descriptorPath(fd)) // from the root of the detached mount, proc_pid_fd(5)
+	}
+	if links == 0 || !errors.Is(err, unix.ENOENT) {
+		return "", err
+	}
+	dir, base := splitPath(name)
+	parent, err := canonical(rootfd, dir, links-1)
+	if err != nil || base == "." {
+		return parent, err
+	}
+	if base == ".." {
+		return path.Dir(parent), nil
+	}
+	if held, err := openInRoot(rootfd, dir, openDirectory); err == nil {
+		target, err := readlinkat(held, base)
+		unix.Close(held)
+		if err == nil { // a link to nothing
+			return canonical(rootfd, follow(dir, target), links-1)
+		}
+	}
+	return path.Join(parent, base), nil
+}
+
 // ReadFile reads the regular file name inside the root. A file of more than
 // limit bytes is an error (EFBIG), and so is anything that is no regular file, or
 // a file of procfs: some of those wait, or answer the one that reads them only.

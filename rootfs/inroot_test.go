@@ -150,3 +150,32 @@ func TestMakeFails(t *testing.T) {
 		t.Errorf("Stat: %o, %v", st.Mode, err)
 	}
 }
+
+func TestCanonical(t *testing.T) {
+	requireRoot(t)
+	dir := t.TempDir()
+	check(t, os.MkdirAll(dir+"/run/real", 0o755))
+	check(t, os.MkdirAll(dir+"/var", 0o755))
+	for link, target := range map[string]string{
+		"var/run": "/run", "up": "../../../../run", "etc": "run/real", "nowhere": "missing/deep", "far": "/missing/../other",
+		"loop": "loop", "ping": "pong", "pong": "ping", "chain": "var/run",
+	} {
+		check(t, os.Symlink(target, filepath.Join(dir, link)))
+	}
+	root, err := BindDirectory(dir)
+	check(t, err)
+	defer unix.Close(root)
+	for name, want := range map[string]string{
+		"/": "/", "/run": "/run", "/var/run/new/file": "/run/new/file", "/up/real": "/run/real", "/etc/passwd": "/run/real/passwd",
+		"/nowhere/x": "/missing/deep/x", "/far": "/other", "/chain/real/": "/run/real", "/new/../run": "/run", "/../../run": "/run", "/a/b/c": "/a/b/c",
+	} {
+		if got, err := Canonical(root, name); err != nil || got != want {
+			t.Errorf("%s: %q, want %q: %v", name, got, want, err)
+		}
+	}
+	for _, name := range []string{"/loop", "/ping/x"} {
+		if got, err := Canonical(root, name); !errors.Is(err, unix.ELOOP) {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}

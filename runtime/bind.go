@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
+	"slices"
 	"strings"
 
+	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/step"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -14,20 +17,55 @@ import (
 
 // openSource makes the detached mount of a bind mount or a volume. All other
 // mounts are the child's to make.
-func (l *launch) openSource(i int, m *specs.Mount) error {
+func (l *launch) openSource(i int, m *specs.Mount) (err error) {
 	_, made := l.plan.names[i]
 	switch {
 	case m.Type == "volume":
 		return l.openVolume(i, m)
 	case m.Type == "bind" && !made:
 		return l.openBind(i, m)
+	case made && len(l.asked) > 0: // a file of ours, which may lie on what was asked for
+		m.Destination, err = rootfs.Canonical(l.plan.root, m.Destination)
+	}
+	return err
+}
+
+// placeMounts finds out where the mounts that were asked for will lie: through
+// which links of the image each place is reached, and which of them cover which.
+func (l *launch) placeMounts() error {
+	for i := range l.config.Mounts {
+		l.asked = append(l.asked, &l.config.Mounts[i])
+	}
+	places := map[*Mount]string{}
+	for _, m := range l.asked {
+		place, err := rootfs.Canonical(l.plan.root, path.Clean("/"+m.Destination))
+		if err != nil {
+			return err
+		}
+		if place == "/" || place == "/proc" { // the container is set up through them
+			return step.Fail("mount on", m.Destination, errors.New("it leads to the container's "+place+", which cannot be another mount"))
+		}
+		places[m] = place
+	}
+	slices.SortStableFunc(l.asked, func(a, b *Mount) int { return byDepth(places[a], places[b]) })
+	for i, m := range l.asked {
+		l.plan.spec.Mounts[usualMounts+i] = specs.Mount{Destination: places[m], Type: m.Type, Source: m.Source, Options: m.Options}
 	}
 	return nil
 }
 
+// askedFor is what was asked for at the index of spec.Mounts; nil for a mount of
+// our own.
+func (l *launch) askedFor(i int) *Mount {
+	if i -= usualMounts; i < 0 || i >= len(l.asked) {
+		return nil
+	}
+	return l.asked[i]
+}
+
 // openBind makes a detached bind mount of a path of the host.
 func (l *launch) openBind(i int, m *specs.Mount) error {
-	if err := l.makeSource(m); err != nil {
+	if err := l.makeSource(l.askedFor(i)); err != nil {
 		return err
 	}
 	o := parseMountOptions(m.Options)
@@ -48,24 +86,14 @@ func (l *launch) openBind(i int, m *specs.Mount) error {
 
 // makeSource makes the directory of the host that -v names and that is not there,
 // as docker does.
-func (l *launch) makeSource(m *specs.Mount) error {
-	if asked := l.asked(m); asked == nil || !asked.CreateSource {
+func (l *launch) makeSource(m *Mount) error {
+	if m == nil || !m.CreateSource {
 		return nil
 	}
 	if _, err := os.Lstat(m.Source); !errors.Is(err, fs.ErrNotExist) {
 		return nil // what else is wrong with it is said when it is opened
 	}
 	return l.apply(&makeSource{m.Source})
-}
-
-// asked is what was asked for at the mount's place; nil for a mount of our own.
-func (l *launch) asked(m *specs.Mount) *Mount {
-	for i := range l.config.Mounts {
-		if a := &l.config.Mounts[i]; a.Destination == m.Destination && a.Type == m.Type {
-			return a
-		}
-	}
-	return nil
 }
 
 // cloneFlags are those of open_tree(2). With rbind, and where nothing is said, the
@@ -192,7 +220,7 @@ func (e *NotSharedError) Error() string {
 
 // Hint says how such a mount is made.
 func (e *NotSharedError) Hint() string {
-	return fmt.Sprintf("make it one on the host: mount --make-shared %s, or mount --bind %s %s first", e.Mountpoint, e.Source, e.Source)
+	return fmt.Sprintf("make it one on the host: mount --make-shared %s; or, for this directory alone, mount --bind %[2]s %[2]s && mount --make-shared %[2]s", e.Mountpoint, e.Source)
 }
 
 // checkPropagation refuses what would work in name only: a clone of a mount that

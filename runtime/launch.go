@@ -59,6 +59,7 @@ type launch struct {
 	state   *State
 	created bool           // the container is a new one
 	userns  int            // a user namespace with the container's mappings, once it is needed
+	asked   []*Mount       // config.Mounts, in the order of plan.spec.Mounts
 	held    []*volume.Hold // until the container's files name the volumes
 
 	network     *network.Config
@@ -175,6 +176,7 @@ func (l *launch) run(io Standard) (err error) {
 		l.prepareDevices,
 		l.prepareGroup,
 		l.prepareRoot,
+		l.placeMounts,
 		l.prepareFilter,
 		l.awaitAddress,
 		l.prepareNamespaces,

@@ -239,8 +239,9 @@ func (l *launch) releaseLease() error {
 }
 
 // NetworkScript returns, as a shell script, what would make the container's
-// network: the same steps that Run applies, and none of them applied. The
-// container's namespace is one that ip-netns(8) makes, named like the container.
+// network, and the volumes and directories that are missing: the same steps that
+// Run applies, and none of them applied. The container's namespace is one that
+// ip-netns(8) makes, named like the container.
 func (r *Runtime) NetworkScript(c *Config) (string, error) {
 	if err := r.fill(c); err != nil {
 		return "", err
@@ -251,7 +252,7 @@ func (r *Runtime) NetworkScript(c *Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var steps []step.Step
+	steps := r.sourceSteps(c)
 	if c.ownNetwork() {
 		steps = append(steps, &network.AddNetns{Name: cfg.Netns.Name})
 	}

@@ -127,14 +127,18 @@ func (c *Config) mounts() []specs.Mount {
 	return sortMounts(m)
 }
 
+// usualMounts is how many mounts every container has, before those that were
+// asked for.
+const usualMounts = 7
+
 // sortMounts puts a mount behind those that it lies below; the order is
 // otherwise kept.
 func sortMounts(m []specs.Mount) []specs.Mount {
-	slices.SortStableFunc(m[7:], func(a, b specs.Mount) int {
-		return strings.Count(a.Destination, "/") - strings.Count(b.Destination, "/")
-	})
+	slices.SortStableFunc(m[usualMounts:], func(a, b specs.Mount) int { return byDepth(a.Destination, b.Destination) })
 	return m
 }
+
+func byDepth(a, b string) int { return strings.Count(a, "/") - strings.Count(b, "/") }
 
 // sysctls are Docker's defaults, which let a process without privileges ping and
 // listen on low ports in the container's own network, and what was asked.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -128,7 +129,7 @@ func (r *Runtime) removeVolume(name, except string) error {
 // openVolume makes the volume of a mount where there is none, fills it at its
 // first use, and makes a detached mount of it.
 func (l *launch) openVolume(i int, m *specs.Mount) error {
-	asked := l.asked(m)
+	asked := l.askedFor(i)
 	held, made, err := l.holdVolume(asked)
 	if err != nil {
 		return err
@@ -165,11 +166,7 @@ func (l *launch) openVolume(i int, m *specs.Mount) error {
 // holdVolume takes hold of the volume of a mount, and makes it first where it is
 // not there.
 func (l *launch) holdVolume(m *Mount) (held *volume.Hold, made bool, err error) {
-	v := volume.Volume{Name: m.Source, Driver: m.Volume.Driver, Created: l.config.Created, Labels: m.Volume.Labels, Options: m.Volume.Options}
-	if m.Volume.Anonymous {
-		v.Labels, v.Owner = map[string]string{volume.AnonymousLabel: ""}, l.config.ID
-		maps.Copy(v.Labels, m.Volume.Labels)
-	}
+	v := l.config.newVolume(m)
 	for {
 		held, err := l.Volumes().Hold(m.Source)
 		if err == nil {
@@ -186,6 +183,34 @@ func (l *launch) holdVolume(m *Mount) (held *volume.Hold, made bool, err error) 
 		}
 		made = made || s.made
 	}
+}
+
+// newVolume is what the mount's volume is when it has to be made.
+func (c *Config) newVolume(m *Mount) volume.Volume {
+	v := volume.Volume{Name: m.Source, Driver: m.Volume.Driver, Created: c.Created, Labels: m.Volume.Labels, Options: m.Volume.Options}
+	if m.Volume.Anonymous {
+		v.Labels, v.Owner = map[string]string{volume.AnonymousLabel: ""}, c.ID
+		maps.Copy(v.Labels, m.Volume.Labels)
+	}
+	return v
+}
+
+// sourceSteps make what the mounts name and what is not there.
+func (r *Runtime) sourceSteps(c *Config) (steps []step.Step) {
+	for i := range c.Mounts {
+		m := &c.Mounts[i]
+		switch {
+		case m.Type == "volume":
+			if _, err := r.Volumes().Lookup(m.Source); errors.Is(err, fs.ErrNotExist) {
+				steps = append(steps, &makeVolume{runtime: r, volume: c.newVolume(m)})
+			}
+		case m.CreateSource:
+			if _, err := os.Lstat(m.Source); errors.Is(err, fs.ErrNotExist) {
+				steps = append(steps, &makeSource{m.Source})
+			}
+		}
+	}
+	return steps
 }
 
 // letVolumesGo ends the holds: the container's files name the volumes, or it has

@@ -123,6 +123,35 @@ func TestVolumeBehindHostileLink(t *testing.T) {
 	}
 }
 
+// A link of the image decides which mounts cover which: none is hidden by one that
+// was meant to lie below it, and our own files lie on top.
+func TestMountsBehindLinks(t *testing.T) {
+	w := newWorld(t)
+	w.put(t, "var/keep", "")
+	w.put(t, "bound/file", "bound")
+	for link, target := range map[string]string{"var/run": "/run", "conf": "etc", "all": "/"} {
+		if err := os.Symlink(target, filepath.Join(w.rootfs, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := w.layered("cat", "/run/deep/file", "/etc/hostname")
+	c.Hostname = "linked"
+	c.Mounts = []Mount{
+		{Type: "bind", Source: w.rootfs + "/bound", Destination: "/var/run/deep", Options: []string{"rbind"}},
+		{Type: "tmpfs", Source: "tmpfs", Destination: "/run"},
+		{Type: "tmpfs", Source: "tmpfs", Destination: "/conf"},
+	}
+	if got := w.output(t, c); got != "boundlinked\n" {
+		t.Errorf("%q", got)
+	}
+	for _, place := range []string{"/all", "/all/proc", "/var/../all/.."} {
+		c := w.layered("true").with("", place)
+		if err := w.tryToRun(t, c, hooks{}); err == nil || !strings.Contains(err.Error(), "cannot be another mount") {
+			t.Errorf("%s: %v", place, err)
+		}
+	}
+}
+
 // Anonymous volumes go with the container when that is asked, names stay, and
 // another container keeps what it uses.
 func TestVolumesOfARemovedContainer(t *testing.T) {
@@ -136,7 +165,7 @@ func TestVolumesOfARemovedContainer(t *testing.T) {
 	}
 	one := start(w.layered("sleep").with("", "/a").with("named", "/b"), "one")
 	anonymous := one.Mounts[0].Source
-	two := start(w.layered("sleep").with(anonymous, "/shared"), "two")
+	start(w.layered("sleep").with(anonymous, "/shared"), "two")
 	var used *volume.InUseError
 	if err := w.RemoveVolume(anonymous); !errors.As(err, &used) || !slices.Equal(slices.Sorted(slices.Values(used.Containers)), []string{"one", "two"}) {
 		t.Errorf("remove a used one: %v", err)
@@ -159,7 +188,6 @@ func TestVolumesOfARemovedContainer(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	_ = two
 }
 
 func TestVolumeIsFoundAgain(t *testing.T) {
