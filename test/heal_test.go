@@ -69,7 +69,7 @@ func (h *host) makeRootfs() {
 	if err := os.WriteFile(h.rootfs+"/bin/busybox", b, 0o755); err != nil {
 		h.t.Fatal(err)
 	}
-	for _, name := range []string{"sh", "sleep", "true", "ip", "kill"} {
+	for _, name := range []string{"sh", "sleep", "true", "ip", "kill", "test", "cmp"} {
 		if err := os.Symlink("busybox", h.rootfs+"/bin/"+name); err != nil {
 			h.t.Fatal(err)
 		}
@@ -260,10 +260,12 @@ func TestInitKilled(t *testing.T) {
 func TestKilledAtAnyMoment(t *testing.T) {
 	h := newHost(t)
 	h.must("run", "--rm", "--rootfs", h.rootfs, "true")
+	h.must("volume", "create", "-o", "type=tmpfs", "memory")
 	for i := range 60 {
-		flags := []string{"--rm"}
+		// One volume goes with the container, one is filled, and one is mounted.
+		flags := []string{"--rm", "-v", "/anonymous", "-v", "filled:/bin", "-v", "memory:/memory"}
 		if i%2 == 1 {
-			flags = []string{"-d", "--rm"}
+			flags = append(flags, "-d")
 		}
 		c := h.command(h.sleeper(flags...)...)
 		if err := c.Start(); err != nil {
@@ -273,6 +275,31 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		c.Process.Kill()                                      // it may have ended by itself
 		c.Wait()
 		h.settle(i)
+		h.settleVolumes(i)
+	}
+	h.must("volume", "rm", "memory")
+}
+
+// settleVolumes checks that only what has a name is left, whole or not there, and
+// that nothing is mounted.
+func (h *host) settleVolumes(round int) {
+	h.t.Helper()
+	entries, err := os.ReadDir(h.root + "/volumes")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case "memory":
+		case "filled":
+			h.must("run", "--rm", "-v", "filled:/bin", "--rootfs", h.rootfs, "sh", "-c", "test -L /bin/ip && cmp /bin/busybox /proc/self/exe")
+			h.must("volume", "rm", "filled")
+		default:
+			h.t.Errorf("round %d: left behind: volume %s", round, e.Name())
+		}
+	}
+	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || bytes.Contains(mounts, []byte(h.root+"/volumes")) {
+		h.t.Errorf("round %d: left behind: a mount of a volume: %v", round, err)
 	}
 }
 

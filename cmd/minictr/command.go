@@ -45,7 +45,7 @@ func commands() []command {
 		{"commit", "containers", "make an image of a container", commitCommand},
 		{"export", "containers", "write the root file system of a container as a tar archive", exportCommand},
 		{"ps", groupLook, "list containers", psCommand},
-		{"inspect", groupLook, "print everything about containers and images", inspectCommand},
+		{"inspect", groupLook, "print everything about containers, images and volumes", inspectCommand},
 		{"logs", groupLook, "print the output of a detached container", logsCommand},
 		{"top", groupLook, "list the processes of a container", topCommand},
 		{"diff", groupLook, "list what is different in a container from its image", diffCommand},
@@ -61,12 +61,13 @@ func commands() []command {
 		{"rmi", groupImages, "remove images", rmiCommand},
 		{"image", groupImages, "the commands about images, as docker image has them", imageCommand},
 		{"container", groupContainers, "the commands about containers, as docker container has them", containerCommand},
+		{"volume", groupVolumes, "make, list, inspect and remove volumes", volumeCommand},
 		{"network", groupNetworks, "list, inspect and remove networks", networkCommand},
 		{"finish", "", "clean up after a container, for its monitor", finishCommand},
 	}
 }
 
-const groupContainers, groupLook, groupImages, groupNetworks = "containers", "look", "images", "networks"
+const groupContainers, groupLook, groupImages, groupVolumes, groupNetworks = "containers", "look", "images", "volumes", "networks"
 
 // runtime returns the containers below the directories of the command line.
 func (a *app) runtime() *runtime.Runtime {
@@ -125,7 +126,7 @@ func (a *app) declare(root *cobra.Command, args []string) bool {
 		root.AddCommand(a.build(table[i]))
 		return true
 	}
-	for _, g := range []cobra.Group{{ID: groupContainers, Title: "Containers:"}, {ID: groupLook, Title: "Looking at them:"}, {ID: groupImages, Title: "Images:"}, {ID: groupNetworks, Title: "Networks:"}} {
+	for _, g := range []cobra.Group{{ID: groupContainers, Title: "Containers:"}, {ID: groupLook, Title: "Looking at them:"}, {ID: groupImages, Title: "Images:"}, {ID: groupVolumes, Title: "Volumes:"}, {ID: groupNetworks, Title: "Networks:"}} {
 		root.AddGroup(&g)
 	}
 	cobra.EnableCommandSorting = false // in the order of the table

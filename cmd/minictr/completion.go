@@ -52,6 +52,8 @@ func completions() []completion {
 		{"image tag", (*app).imageNames, (*app).imageNames},
 		{"image history", (*app).imageNames, nothing},
 		{"image inspect", (*app).imageNames, (*app).imageNames},
+		{"volume inspect", (*app).volumeNames, (*app).volumeNames},
+		{"volume rm", (*app).volumeNames, (*app).volumeNames},
 		{"network inspect", (*app).networkNames, (*app).networkNames},
 		{"network rm", (*app).networkNames, (*app).networkNames},
 	}
@@ -65,12 +67,13 @@ func flagCompletions() map[string]map[string][]string {
 	return map[string]map[string][]string{
 		"run":     {"network": {"bridge", "none", "host", "container:", "ns:"}, "pull": {"always", "missing", "never"}, "stop-signal": signals},
 		"kill":    {"signal": signals},
-		"inspect": {"type": {"container", "image"}},
+		"inspect": {"type": {"container", "image", "volume"}},
 		"pull":    {"progress": {"auto", "plain", "none"}},
 		"save":    {"format": formats}, "image save": {"format": formats},
 		"image prune":     {"filter": prunes},
 		"container prune": {"filter": prunes}, "system prune": {"filter": prunes},
-		"ps": {"filter": {"ancestor=", "exited=", "id=", "label=", "name=", "network=", "status=created", "status=running", "status=exited"}},
+		"ps":        {"filter": {"ancestor=", "exited=", "id=", "label=", "name=", "network=", "status=created", "status=running", "status=exited", "volume="}},
+		"volume ls": {"filter": {"dangling=true", "dangling=false", "driver=local", "label=", "name="}},
 	}
 }
 
@@ -164,7 +167,9 @@ func (a *app) imageNames() []string {
 	return names
 }
 
-func (a *app) allNames() []string { return append(a.containerNames(), a.imageNames()...) }
+func (a *app) allNames() []string {
+	return slices.Concat(a.containerNames(), a.imageNames(), a.volumeNames())
+}
 
 func (a *app) columnNames() []string {
 	var names []string

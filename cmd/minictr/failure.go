@@ -9,6 +9,7 @@ import (
 
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/rootfs"
+	"github.com/minictr/minictr/rootfs/volume"
 	"github.com/minictr/minictr/runtime"
 	"github.com/minictr/minictr/runtime/step"
 	"golang.org/x/sys/unix"
@@ -143,6 +144,8 @@ var hints = []struct {
 	{is[*runtime.AmbiguousError], "give more digits of the id, or the container's name; minictr ps -a lists them"},
 	{is[*rootfs.InUseError], "minictr ps -a --filter ancestor=IMAGE lists the containers; remove them first, or take only the name away with --force"},
 	{is[*rootfs.NotFoundError], "minictr images lists those that are here; minictr pull gets one from a registry"},
+	{is[*volume.InUseError], "remove those containers first; minictr ps -a --filter volume=NAME lists them"},
+	{is[*volume.NotFoundError], "minictr volume ls lists the volumes"},
 	{is[*notFoundError], "minictr ps -a lists all containers, minictr images all images"},
 	{is[*network.InUseError], "minictr ps --filter network=bridge lists the containers; stop them first"},
 	{is[*rootfs.ReplaceError], "remove what is there first, or copy to another name"},

@@ -118,6 +118,9 @@ func (f *runFlags) command(cmd *cobra.Command, image rootfs.Config, args []strin
 	if len(f.Args) == 0 {
 		return usageError{errors.New("no command: the image has none, and none follows its name")}
 	}
+	if err := f.imageVolumes(image); err != nil {
+		return err
+	}
 	asked := f.Env
 	f.Env = append([]string(nil), image.Env...)
 	if !hasVariable(f.Env, "PATH") {

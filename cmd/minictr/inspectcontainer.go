@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/minictr/minictr/cgroups"
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/rootfs"
+	"github.com/minictr/minictr/rootfs/volume"
 	"github.com/minictr/minictr/runtime"
 	"github.com/minictr/minictr/runtime/capability"
 )
@@ -34,7 +36,7 @@ func (a *app) inspectContainer(name string) (any, error) {
 	if err != nil {
 		image = nil // by --rootfs, or removed since: the image only adds
 	}
-	v := newContainerView(c, r.Files(c), image)
+	v := newContainerView(c, r.Files(c), image, r.Volumes())
 	if live != nil {
 		v.addLive(live)
 	}
@@ -49,14 +51,14 @@ func ended(s runtime.Status) runtime.Status {
 	return s
 }
 
-func newContainerView(c *runtime.Container, files runtime.Files, image *rootfs.Image) *containerView {
+func newContainerView(c *runtime.Container, files runtime.Files, image *rootfs.Image, volumes *volume.Store) *containerView {
 	config := c.Config
 	v := &containerView{
 		ID: config.ID, Created: config.Created.UTC().Format(time.RFC3339Nano), Image: config.Image.ID,
 		Path: config.Args[0], Args: listOf(config.Args[1:]), Name: "/" + config.Name,
 		LogPath: files.Log,
 		State:   stateOf(c), Platform: "linux",
-		HostConfig: hostConfigOf(config), Mounts: mountsOf(config), Config: configOf(config, image),
+		HostConfig: hostConfigOf(config), Mounts: mountsOf(config, volumes), Config: configOf(config, image),
 	}
 	v.Driver, v.GraphDriver = rootOf(config, files)
 	v.NetworkSettings.Ports = map[string]any{}
@@ -156,7 +158,7 @@ func valueOf[T any](p *T) (v T) {
 func bindsOf(c *runtime.Config) []string {
 	binds := []string{}
 	for _, m := range c.Mounts {
-		if m.Type == "bind" {
+		if m.Type == "bind" || m.Type == "volume" && !m.Volume.Anonymous {
 			binds = append(binds, strings.TrimSuffix(m.Source+":"+m.Destination+":"+mountMode(m), ":"))
 		}
 	}
@@ -189,10 +191,19 @@ func mountMode(m runtime.Mount) string {
 	return strings.Join(slices.DeleteFunc(slices.Clone(m.Options), func(o string) bool { return o == "rbind" || o == "bind" }), ",")
 }
 
-func mountsOf(c *runtime.Config) []mountView {
+func mountsOf(c *runtime.Config, volumes *volume.Store) []mountView {
 	mounts := []mountView{}
 	for _, m := range c.Mounts {
-		v := mountView{Type: m.Type, Source: m.Source, Destination: m.Destination, Mode: mountMode(m), RW: !slices.Contains(m.Options, "ro")}
+		v := mountView{Type: m.Type, Source: m.Source, Destination: m.Destination, Mode: mountMode(m), RW: isWritable(m)}
+		switch m.Type {
+		case "volume":
+			v.Name, v.Driver = m.Source, volume.Local
+			v.Source = filepath.Join(mountpointOf(volumes, m.Source), m.Volume.Subpath)
+		case "bind":
+			v.Propagation = "rprivate"
+		case "tmpfs":
+			v.Source = ""
+		}
 		for _, o := range m.Options {
 			if strings.HasSuffix(o, "private") || strings.HasSuffix(o, "shared") || strings.HasSuffix(o, "slave") {
 				v.Propagation = o
@@ -201,6 +212,20 @@ func mountsOf(c *runtime.Config) []mountView {
 		mounts = append(mounts, v)
 	}
 	return mounts
+}
+
+func isWritable(m runtime.Mount) bool {
+	return !slices.Contains(m.Options, "ro") && !slices.Contains(m.Options, "rro")
+}
+
+// mountpointOf is where a volume's content lies; for one that is gone, where it
+// would be made.
+func mountpointOf(volumes *volume.Store, name string) string {
+	v, err := volumes.Lookup(name)
+	if err != nil {
+		v = &volume.Volume{Name: name}
+	}
+	return volumes.Mountpoint(v)
 }
 
 func configOf(c *runtime.Config, image *rootfs.Image) configView {

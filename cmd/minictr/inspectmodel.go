@@ -109,8 +109,10 @@ type graphDriverView struct {
 
 type mountView struct {
 	Type        string
+	Name        string `json:",omitempty"` // of the volume
 	Source      string
 	Destination string
+	Driver      string `json:",omitempty"`
 	Mode        string
 	RW          bool
 	Propagation string

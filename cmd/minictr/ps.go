@@ -45,7 +45,7 @@ func psColumns() []string {
 }
 
 func psFilters() []string {
-	return []string{"ancestor", "exited", "id", "label", "name", "network", "status"}
+	return []string{"ancestor", "exited", "id", "label", "name", "network", "status", "volume"}
 }
 
 // ps prints the containers: those that can be read, when others cannot.
@@ -114,9 +114,18 @@ func (f psFlags) match(store *rootfs.Store) (func(*runtime.Container) bool, erro
 				return c.Status == runtime.Exited && strconv.Itoa(c.Result.ExitCode) == strings.TrimLeft(code, "+")
 			}) &&
 			want.any("network", func(n string) bool { return n == c.Config.Network.Mode || n == networkMode(c.Config) }) &&
+			want.any("volume", func(v string) bool { return hasMount(c.Config, v) }) &&
 			want.any("ancestor", func(name string) bool { return isAncestor(c.Config.Image, name, ancestors[name]) }) &&
 			want.labels(c.Config.Labels)
 	}, nil
+}
+
+// hasMount reports whether something is mounted in the container from the volume
+// or the directory, or at the path.
+func hasMount(c *runtime.Config, what string) bool {
+	return slices.ContainsFunc(c.Mounts, func(m runtime.Mount) bool {
+		return m.Type != "tmpfs" && m.Source == what || m.Destination == what
+	})
 }
 
 // imageIDs looks the names up in the store; one that it does not have may be

@@ -19,6 +19,7 @@ type runFlags struct {
 	uidmap, gidmap                                         []string
 	entrypoint, network, rootfs, pull, umask, platform     string
 	cidfile, pidfile, shmSize, oomScore                    string
+	volumesFrom, warnings                                  []string
 	explain, dryRun                                        bool
 
 	release func() // lets the image go
@@ -56,8 +57,9 @@ func (f *runFlags) declare(c *cobra.Command) {
 	s.StringVarP(&f.Cwd, "workdir", "w", "", "working directory inside")
 	s.StringVarP(&f.User, "user", "u", "", "user[:group] inside, names or numbers")
 	s.StringVar(&f.entrypoint, "entrypoint", "", "command in place of the image's entrypoint; \"\" for none")
-	s.StringArrayVarP(&f.volumes, "volume", "v", nil, "bind mount, HOST:CONTAINER[:OPTIONS]; a missing host directory is made")
-	s.StringArrayVar(&f.mounts, "mount", nil, "mount, type=bind|tmpfs,source=…,target=…[,readonly]")
+	s.StringArrayVarP(&f.volumes, "volume", "v", nil, "mount a volume or a directory, [NAME|HOST:]CONTAINER[:OPTIONS]; what is missing is made")
+	s.StringArrayVar(&f.mounts, "mount", nil, "mount, type=volume|bind|tmpfs,source=…,target=…[,readonly…]")
+	s.StringArrayVar(&f.volumesFrom, "volumes-from", nil, "mount what another container has mounted, CONTAINER[:ro]")
 	s.StringArrayVar(&f.tmpfs, "tmpfs", nil, "tmpfs, DIRECTORY[:OPTIONS]")
 	s.BoolVar(&f.ReadOnly, "read-only", false, "make the root file system read-only")
 	s.StringVar(&f.rootfs, "rootfs", "", "use this directory as the root file system, without an image")
@@ -126,6 +128,9 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 	if err := a.checkTerminal(f.Terminal && f.OpenStdin && !f.Detach); err != nil {
 		return err
 	}
+	if err := a.mountsFrom(f); err != nil {
+		return err
+	}
 	if err := a.useImage(cmd, f, args); err != nil {
 		return err
 	}
@@ -134,6 +139,9 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 		return err
 	}
 	w := a.watch(f.explain)
+	for _, text := range f.warnings {
+		w.Warn(text)
+	}
 	streams := runtime.Standard{Stdin: a.in, Stdout: a.out, Stderr: a.err}
 	r := a.runtime()
 	p, err := r.Run(&f.Config, streams, w)

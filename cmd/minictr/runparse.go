@@ -1,12 +1,10 @@
 package main
 
 import (
-	"encoding/csv"
 	"fmt"
 	"math"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -14,142 +12,6 @@ import (
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime"
 )
-
-// parseMounts understands -v, --mount and --tmpfs.
-func (f *runFlags) parseMounts() error {
-	for _, v := range f.volumes {
-		m, err := parseVolume(v)
-		if err != nil {
-			return fmt.Errorf("--volume %q: %w", v, err)
-		}
-		f.Mounts = append(f.Mounts, m)
-	}
-	for _, v := range f.mounts {
-		m, err := parseMount(v)
-		if err != nil {
-			return fmt.Errorf("--mount %q: %w", v, err)
-		}
-		f.Mounts = append(f.Mounts, m)
-	}
-	for _, v := range f.tmpfs {
-		target, options, _ := strings.Cut(v, ":")
-		m, err := tmpfsMount(target, splitList(options))
-		if err != nil {
-			return fmt.Errorf("--tmpfs %q: %w", v, err)
-		}
-		f.Mounts = append(f.Mounts, m)
-	}
-	return f.uniqueTargets()
-}
-
-// uniqueTargets refuses two mounts at one place.
-func (f *runFlags) uniqueTargets() error {
-	seen := map[string]bool{}
-	for _, m := range f.Mounts {
-		if seen[m.Destination] {
-			return fmt.Errorf("two mounts at %s", m.Destination)
-		}
-		seen[m.Destination] = true
-	}
-	return nil
-}
-
-// volumeOptions are the words that may stand behind the second colon of -v.
-const volumeOptions = " ro rw rprivate private rshared shared rslave slave nosuid nodev noexec bind rbind suid dev exec "
-
-// parseVolume reads HOST:CONTAINER[:OPTIONS].
-func parseVolume(text string) (runtime.Mount, error) {
-	parts := strings.Split(text, ":")
-	if len(parts) < 2 || len(parts) > 3 || parts[0] == "" {
-		return runtime.Mount{}, fmt.Errorf("not of the form HOST:CONTAINER[:OPTIONS]")
-	}
-	source := parts[0]
-	if strings.HasPrefix(source, ".") || strings.HasPrefix(source, "~/") {
-		abs, err := filepath.Abs(source)
-		if err != nil {
-			return runtime.Mount{}, err
-		}
-		source = abs
-	}
-	if !filepath.IsAbs(source) {
-		return runtime.Mount{}, fmt.Errorf("%s is no absolute path; named volumes are not supported", source)
-	}
-	m := runtime.Mount{Type: "bind", Source: filepath.Clean(source), Destination: parts[1], Options: []string{"rbind"}, CreateSource: true}
-	if len(parts) == 3 {
-		for _, o := range splitList(parts[2]) {
-			if o == "z" || o == "Z" { // SELinux labels, which no kernel without SELinux has
-				continue
-			}
-			if !strings.Contains(volumeOptions, " "+o+" ") {
-				return m, fmt.Errorf("unknown option %q", o)
-			}
-			m.Options = append(m.Options, o)
-		}
-	}
-	return m, validTarget(&m)
-}
-
-// validTarget cleans the mount's place in the container and checks it.
-func validTarget(m *runtime.Mount) error {
-	if !filepath.IsAbs(m.Destination) {
-		return fmt.Errorf("the place in the container, %q, is no absolute path", m.Destination)
-	}
-	m.Destination = filepath.Clean(m.Destination)
-	if m.Destination == "/" {
-		return fmt.Errorf("the container's / cannot be a mount; --rootfs DIR uses a directory as root")
-	}
-	return nil
-}
-
-// parseMount reads the comma-separated form of --mount.
-func parseMount(text string) (runtime.Mount, error) {
-	fields, err := csv.NewReader(strings.NewReader(text)).Read()
-	if err != nil {
-		return runtime.Mount{}, err
-	}
-	m := runtime.Mount{Type: "bind"}
-	var tmpfs []string
-	for _, field := range fields {
-		key, value, _ := strings.Cut(field, "=")
-		switch strings.ToLower(key) {
-		case "type":
-			m.Type = value
-		case "source", "src":
-			m.Source = value
-		case "target", "destination", "dst":
-			m.Destination = value
-		case "readonly", "ro":
-			if value != "false" && value != "0" {
-				m.Options = append(m.Options, "ro")
-			}
-		case "bind-propagation":
-			m.Options = append(m.Options, value)
-		case "tmpfs-size":
-			tmpfs = append(tmpfs, "size="+value)
-		case "tmpfs-mode":
-			tmpfs = append(tmpfs, "mode="+value)
-		default:
-			return m, fmt.Errorf("unknown key %q", key)
-		}
-	}
-	switch m.Type {
-	case "tmpfs":
-		return tmpfsMount(m.Destination, append(tmpfs, m.Options...))
-	case "bind":
-		if !filepath.IsAbs(m.Source) {
-			return m, fmt.Errorf("the source %q is no absolute path", m.Source)
-		}
-		m.Options = append([]string{"rbind"}, m.Options...)
-		return m, validTarget(&m)
-	}
-	return m, fmt.Errorf("unknown type %q; there are bind and tmpfs", m.Type)
-}
-
-// tmpfsMount has Docker's options where none are given.
-func tmpfsMount(target string, options []string) (runtime.Mount, error) {
-	m := runtime.Mount{Type: "tmpfs", Source: "tmpfs", Destination: target, Options: append([]string{"nosuid", "nodev", "noexec"}, options...)}
-	return m, validTarget(&m)
-}
 
 // splitList splits at commas; nothing gives nothing.
 func splitList(text string) []string {
