@@ -242,20 +242,32 @@ func symlink(from, to int, base string, st *unix.Stat_t) error {
 	return err
 }
 
-// node makes what cannot be opened to be given its attributes. Nobody else gets
-// into the directory in which base was just made.
+// node makes what cannot be opened to be given its attributes: they go through a
+// path descriptor. A container that shares a volume which is being filled may put
+// a link in the place of what was just made, and chmod(2) by name would follow it.
 func node(to int, base string, st *unix.Stat_t) error {
-	err := unix.Mknodat(to, base, st.Mode&unix.S_IFMT|0o600, int(st.Rdev))
-	if err == nil {
-		err = unix.Fchownat(to, base, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW)
+	if err := unix.Mknodat(to, base, st.Mode&unix.S_IFMT|0o600, int(st.Rdev)); err != nil {
+		return err
 	}
-	if err == nil {
-		err = unix.Fchmodat(to, base, st.Mode&0o7777, 0)
+	fd, err := unix.Openat(to, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = setTimes(to, base, st)
+	defer unix.Close(fd)
+	var made unix.Stat_t
+	if err := unix.Fstat(fd, &made); err != nil {
+		return err
 	}
-	return err
+	if made.Mode&unix.S_IFMT != st.Mode&unix.S_IFMT {
+		return errors.New("it was replaced by another kind of file")
+	}
+	if err := unix.Fchownat(fd, "", int(st.Uid), int(st.Gid), unix.AT_EMPTY_PATH); err != nil {
+		return err
+	}
+	if err := unix.Chmod(descriptorPath(fd), st.Mode&0o7777); err != nil {
+		return err
+	}
+	return unix.UtimesNanoAt(unix.AT_FDCWD, descriptorPath(fd), []unix.Timespec{st.Atim, st.Mtim}, 0)
 }
 
 func setTimes(to int, base string, st *unix.Stat_t) error {

@@ -14,8 +14,8 @@ import (
 // volume mounted already, so the directory itself must stay; and it may write
 // there meanwhile: what it has written is never touched.
 //
-//	(none) ──► fill/  being copied ──► filled/  whole ──► (none)
-//	           killed: thrown away     killed: carried on with
+//	(none) ──► fill/content/ being copied ──► filled/content/ whole ──► (none)
+//	           killed: thrown away            killed: carried on with
 type filling struct {
 	base         int // the directory in which the copy is made
 	data         int // the volume's content
@@ -79,19 +79,28 @@ func (f filling) carryOn() error {
 		return err
 	}
 	err := f.settle()
-	if errors.Is(err, unix.ENOENT) {
+	if err == nil || !exists(f.base, f.filled) {
 		return nil
+	}
+	// Where the copy is made inside, a container can put anything there.
+	for _, e := range []error{unix.ENOENT, unix.ENOTDIR, unix.ELOOP} {
+		if errors.Is(err, e) {
+			return f.discard(f.filled)
+		}
 	}
 	return err
 }
 
-// discard removes one of the directories with all that is in it.
+// discard removes one of the directories with all that is in it, or what else has
+// its name.
 func (f filling) discard(name string) error {
 	err := unix.Unlinkat(f.base, name, unix.AT_REMOVEDIR)
-	if errors.Is(err, unix.ENOENT) {
+	switch {
+	case errors.Is(err, unix.ENOENT):
 		return nil
-	}
-	if errors.Is(err, unix.ENOTEMPTY) {
+	case errors.Is(err, unix.ENOTDIR):
+		return unix.Unlinkat(f.base, name, 0)
+	case errors.Is(err, unix.ENOTEMPTY):
 		return os.RemoveAll(descriptorPath(f.base) + "/" + name)
 	}
 	return err
@@ -101,21 +110,45 @@ func (f filling) make(copy func(to int) error) error {
 	if err := unix.Mkdirat(f.base, f.fill, 0o700); err != nil {
 		return err
 	}
-	fd, err := openDirectory(f.base, f.fill)
+	holder, err := openDirectory(f.base, f.fill)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	if err := copy(fd); err != nil {
+	defer unix.Close(holder)
+	if err := unix.Mkdirat(holder, contentName, 0o700); err != nil {
+		return err
+	}
+	content, err := openDirectory(holder, contentName)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(content)
+	if err := copy(content); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(content, &st); err != nil {
+		return err
+	}
+	// Moving entries out changes the times of where they were, not the holder's.
+	if err := setTimes(holder, ".", &st); err != nil {
 		return err
 	}
 	return unix.Renameat(f.base, f.fill, f.base, f.filled)
 }
 
+// contentName is the copy itself, in the directory that holds it.
+const contentName = "content"
+
 // settle moves the whole copy into the volume. A name that a container has made
 // since stays; the copy's goes.
 func (f filling) settle() error {
-	from, err := openDirectory(f.base, f.filled)
+	holder, err := openDirectory(f.base, f.filled)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(holder)
+	from, err := openDirectory(holder, contentName)
 	if err != nil {
 		return err
 	}
@@ -129,16 +162,17 @@ func (f filling) settle() error {
 	if err != nil {
 		return err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(from, &st); err != nil {
-		return err
-	}
 	for _, name := range names {
 		err := unix.Renameat2(from, name, to, name, unix.RENAME_NOREPLACE)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return err
 		}
 	}
+	var st, held unix.Stat_t
+	if err := errors.Join(unix.Fstat(from, &st), unix.Fstat(holder, &held)); err != nil {
+		return err
+	}
+	st.Atim, st.Mtim = held.Atim, held.Mtim
 	if err := copyAttributes(from, to, &st); err != nil {
 		return err
 	}
