@@ -70,6 +70,12 @@ func TestCompile(t *testing.T) {
 		},
 		"user-namespace":   func(_ *Config, p *plan) { p.mapped = 45 },
 		"sysctl-of-a-link": func(_ *Config, p *plan) { p.spec.Linux.Sysctl["net.ipv4.conf.eth0.rp_filter"] = "2" },
+		"bind-mount": func(c *Config, p *plan) {
+			c.Mounts = []Mount{{Type: "bind", Source: "/srv", Destination: "/mnt", Options: []string{"rbind", "ro", "slave"}}}
+			p.spec.Mounts = c.Spec().Mounts
+			p.prepared[usualMounts] = 46
+			p.private = map[int][]string{usualMounts: {"below"}}
+		},
 		"oom-score": func(_ *Config, p *plan) {
 			score := 500
 			p.spec.Process.OOMScoreAdj = &score

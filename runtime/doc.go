@@ -6,7 +6,8 @@
 //	what was asked          config.go, options.go; spec.go makes the OCI configuration of it
 //	created                 lifecycle.go: a directory, a lock, a name (hoststeps.go), config.json (state.go)
 //	prepared                launch.go lists the stages; prepare.go, prepare_process.go, streams.go, files.go,
-//	                        launchnetwork.go read the host and open everything
+//	                        launchnetwork.go read the host and open everything; bind.go, idmount.go and
+//	                        volumes.go make the mounts of what was asked for
 //	compiled                compile.go: the order of about 200 system calls; compile_rootfs.go,
 //	                        compile_identity.go; plan.go holds what they depend on
 //	cloned                  package program runs them in the child, while launch.go makes the network

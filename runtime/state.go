@@ -25,6 +25,7 @@ import (
 //	        result.json          how the last run ended (Result)
 //	        upper/ work/         the container's own layer
 //	        log                  its output, but for a foreground run with --rm
+//	    volumes/                 see package volume
 //	/run/minictr/                --runroot: what a reboot ends
 //	    containers/ID/
 //	        state.json           the running process (State)

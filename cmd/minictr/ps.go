@@ -179,7 +179,11 @@ func newPsRow(c *runtime.Container, now time.Time, whole bool) psRow {
 	}
 	var mounts []string
 	for _, m := range c.Config.Mounts {
-		mounts = append(mounts, firstOf(m.Source, m.Destination))
+		name := visible(firstOf(m.Source, m.Destination))
+		if !whole {
+			name = ellipsis(name, 15) // as docker ps
+		}
+		mounts = append(mounts, name)
 	}
 	row.Mounts = strings.Join(mounts, ",")
 	if !whole {

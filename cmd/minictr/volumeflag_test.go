@@ -196,3 +196,27 @@ func TestImageVolumes(t *testing.T) {
 		t.Error("too many volumes: no error")
 	}
 }
+
+// Whatever an image calls a volume: it is refused, or it has a place of its own
+// below the container's root.
+func FuzzImageVolumes(f *testing.F) {
+	f.Add("/data", "/var/lib/../x")
+	f.Add("//proc/", "relative/..")
+	f.Fuzz(func(t *testing.T, one, two string) {
+		flags := &runFlags{}
+		if flags.imageVolumes(rootfs.Config{Volumes: map[string]struct{}{one: {}, two: {}}}) != nil {
+			if len(flags.Mounts) > 0 {
+				t.Error("an error, and mounts")
+			}
+			return
+		}
+		for _, m := range flags.Mounts {
+			if m.Type != "volume" || m.Source != "" || !filepath.IsAbs(m.Destination) || filepath.Clean(m.Destination) != m.Destination || m.Destination == "/" || m.Destination == "/proc" {
+				t.Errorf("%q, %q: %+v", one, two, m)
+			}
+		}
+		if err := flags.uniqueTargets(); err != nil {
+			t.Error(err)
+		}
+	})
+}
