@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 
 	"network":       {"runtime/step"},
 	"rootfs":        {"runtime/step"},
-	"rootfs/volume": {"runtime/step"},
+	"rootfs/volume": {"rootfs", "runtime/step"},
 	"cgroups":       {"runtime/step"},
 
 	"runtime": {"network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/seccomp", "runtime/capability", "runtime/logfile", "runtime/step"},

@@ -2,10 +2,10 @@ package volume
 
 import (
 	"errors"
-	"os"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/step"
 )
 
@@ -101,7 +101,7 @@ func (f filling) discard(name string) error {
 	case errors.Is(err, unix.ENOTDIR):
 		return unix.Unlinkat(f.base, name, 0)
 	case errors.Is(err, unix.ENOTEMPTY):
-		return os.RemoveAll(descriptorPath(f.base) + "/" + name)
+		return rootfs.RemoveAll(descriptorPath(f.base) + "/" + name)
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/step"
 )
 
@@ -74,7 +75,7 @@ func (s *Store) remove(name string, held *os.File) error {
 	if err := os.Rename(s.path(name), gone); err != nil {
 		return bare(err)
 	}
-	return bare(os.RemoveAll(gone))
+	return bare(rootfs.RemoveAll(gone))
 }
 
 // unmount takes the tmpfs from _data, where there is one.
@@ -149,7 +150,7 @@ func (s *Store) Heal() error {
 		}
 		errs = append(errs, nothingMounted(s.path(name)))
 		if errs[len(errs)-1] == nil {
-			errs = append(errs, os.RemoveAll(s.path(name)))
+			errs = append(errs, rootfs.RemoveAll(s.path(name)))
 		}
 		errs = append(errs, held.Close())
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/step"
 )
 
@@ -155,12 +156,12 @@ func (s *Store) make(v *Volume) error {
 	}
 	defer held.Close()
 	if err := fillFresh(fresh, v); err != nil {
-		return errors.Join(err, os.RemoveAll(fresh))
+		return errors.Join(err, rootfs.RemoveAll(fresh))
 	}
 	// A directory takes the place of an empty one only, and a volume is never
 	// empty: rename(2), ENOTEMPTY.
 	if err := os.Rename(fresh, s.path(v.Name)); err != nil {
-		return errors.Join(err, os.RemoveAll(fresh))
+		return errors.Join(err, rootfs.RemoveAll(fresh))
 	}
 	return nil
 }

@@ -185,6 +185,33 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+// A container can nest directories deeper than a process may have files open.
+func TestRemoveDeep(t *testing.T) {
+	s := newStore(t)
+	s.must(t, Volume{Name: "deep"})
+	fd, err := unix.Open(s.path("deep")+"/_data", unix.O_PATH|unix.O_CLOEXEC, 0)
+	check(t, err)
+	for range 3000 {
+		check(t, unix.Mkdirat(fd, "d", 0o755))
+		next, err := unix.Openat(fd, "d", unix.O_PATH|unix.O_CLOEXEC, 0)
+		check(t, err)
+		unix.Close(fd)
+		fd = next
+	}
+	unix.Close(fd)
+	var limit unix.Rlimit
+	check(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	check(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1024, Max: limit.Max}))
+	v, err := s.Lookup("deep")
+	check(t, err)
+	if _, err := s.Size(v); err != nil {
+		t.Error(err)
+	}
+	check(t, s.Remove("deep", nobody))
+	s.left(t)
+}
+
 // A volume whose file was lost can be removed, and does not hide the others.
 func TestBrokenVolume(t *testing.T) {
 	s := newStore(t)
