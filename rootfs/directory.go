@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -58,15 +57,7 @@ func (d AddDirectory) Words() string { return "make a directory for " + d.For }
 
 // String is the command that does the same.
 func (d AddDirectory) String() string {
-	return fmt.Sprintf("mkdir -m %04o %s", d.Mode.Perm(), shellWord(d.Path))
-}
-
-// shellWord quotes s for sh where it has to be.
-func shellWord(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%=,") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	return fmt.Sprintf("mkdir -m %04o %s", d.Mode.Perm(), step.Quote(d.Path))
 }
 
 // bare takes the operation and path out of an error of package os; the caller

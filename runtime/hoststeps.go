@@ -103,7 +103,7 @@ func (s *makeSource) Check() error {
 
 func (s *makeSource) Words() string { return "make the missing directory " + s.path }
 
-func (s *makeSource) String() string { return "mkdir -p " + s.path }
+func (s *makeSource) String() string { return "mkdir -p " + step.Quote(s.path) }
 
 // writeFile is a new file: a value as JSON, or a text.
 type writeFile struct {

@@ -36,7 +36,7 @@ func (s *makeVolume) Check() error {
 func (s *makeVolume) Words() string { return "make the volume " + s.volume.Name }
 
 func (s *makeVolume) String() string {
-	return "mkdir -p -m 755 " + s.runtime.Volumes().Mountpoint(&s.volume)
+	return "mkdir -p -m 755 " + step.Quote(s.runtime.Volumes().Mountpoint(&s.volume))
 }
 
 // fillVolume copies into an empty volume what the image has at its place. Undo
@@ -89,5 +89,5 @@ func (s *fillVolume) Words() string {
 }
 
 func (s *fillVolume) String() string {
-	return "cp -a $rootfs" + s.destination + "/. " + s.launch.Volumes().Mountpoint(s.held.Volume)
+	return `cp -a "$rootfs"` + step.Quote(s.destination+"/.") + " " + step.Quote(s.launch.Volumes().Mountpoint(s.held.Volume))
 }

@@ -85,7 +85,7 @@ func (f *runFlags) declare(c *cobra.Command) {
 	s.IntVar(&f.StopTimeout, "stop-timeout", 10, "seconds that stop waits")
 	s.BoolVar(&f.Init, "init", false, "run an init inside that forwards signals and reaps processes")
 	s.BoolVar(&f.explain, "explain", false, "print every system call and every step as it happens")
-	s.BoolVar(&f.dryRun, "dry-run", false, "print the network part as a shell script and change nothing")
+	s.BoolVar(&f.dryRun, "dry-run", false, "print what makes its network and missing volumes, as a shell script, and change nothing")
 }
 
 func (f *runFlags) declareLimits(c *cobra.Command) {

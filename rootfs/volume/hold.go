@@ -35,6 +35,9 @@ func (s *Store) Hold(name string) (*Hold, error) {
 		return nil, step.Fail("open volume", name, bare(err))
 	}
 	b, file, err := readFile(dir, fileName)
+	if errors.Is(err, fs.ErrNotExist) { // a directory that is no volume
+		return nil, errors.Join(&NotFoundError{name}, dir.Close())
+	}
 	if err != nil {
 		return nil, errors.Join(step.Fail("read volume", name, err), dir.Close())
 	}

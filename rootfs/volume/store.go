@@ -125,8 +125,37 @@ func (s *Store) Create(v Volume) (made bool, err error) {
 		if !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.ENOTEMPTY) {
 			return err == nil, step.Fail("make volume", v.Name, bare(err))
 		}
-		// Another process has made it in between; it may be gone again.
+		// Another process has made it in between, and it may be gone again; or
+		// somebody has made the directory by hand.
+		if err := s.adopt(&v); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, step.Fail("make volume", v.Name, bare(err))
+		}
 	}
+}
+
+// adopt makes a volume of a directory that has its name and is none yet, as the
+// script of run --dry-run leaves it. It is not counted as made: what is in it is
+// somebody's.
+func (s *Store) adopt(v *Volume) error {
+	held, err := lockDirectory(s.path(v.Name), unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	if _, err := os.Lstat(filepath.Join(s.path(v.Name), fileName)); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(s.path(v.Name), dataName), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	fresh := filepath.Join(s.path(v.Name), unnamed+fileName)
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one who was killed here
+		return err
+	}
+	if err := v.write(fresh); err != nil {
+		return err
+	}
+	return os.Rename(fresh, filepath.Join(s.path(v.Name), fileName))
 }
 
 // Agrees reports where the volume that is there is not the one that was asked for.
@@ -174,11 +203,16 @@ func fillFresh(fresh string, v *Volume) error {
 	if err := os.Chmod(data, 0o755); err != nil { // whatever the umask
 		return err
 	}
+	return v.write(filepath.Join(fresh, fileName))
+}
+
+// write writes volume.json, which is not there yet.
+func (v *Volume) write(file string) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(fresh, fileName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

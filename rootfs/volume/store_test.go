@@ -185,6 +185,36 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+// A directory that somebody has made by hand becomes the volume; what is no
+// directory is in the way.
+func TestAdopt(t *testing.T) {
+	s := newStore(t)
+	check(t, os.MkdirAll(s.path("byhand")+"/_data", 0o700))
+	check(t, os.WriteFile(s.path("byhand")+"/_data/file", nil, 0o600))
+	check(t, os.WriteFile(s.path("byhand")+"/.new-volume.json", []byte("half"), 0o600))
+	var missing *NotFoundError
+	if _, err := s.Hold("byhand"); !errors.As(err, &missing) {
+		t.Errorf("before it is a volume: %v", err)
+	}
+	if made, err := s.Create(Volume{Name: "byhand"}); made || err != nil {
+		t.Errorf("%v, %v", made, err)
+	}
+	h := s.hold(t, "byhand")
+	fd, err := h.Open()
+	check(t, err)
+	defer unix.Close(fd)
+	if err := unix.Faccessat(fd, "file", unix.F_OK, 0); err != nil {
+		t.Error(err)
+	}
+	check(t, os.WriteFile(s.path("file"), nil, 0o600))
+	check(t, os.Symlink(t.TempDir(), s.path("link")))
+	for _, name := range []string{"file", "link"} {
+		if _, err := s.Create(Volume{Name: name}); err == nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // A container can nest directories deeper than a process may have files open.
 func TestRemoveDeep(t *testing.T) {
 	s := newStore(t)

@@ -13,3 +13,12 @@ func Script(steps []Step) string {
 	}
 	return b.String()
 }
+
+// Quote makes a word for sh of any text, as it stands where that is enough.
+func Quote(word string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%=,"
+	if word != "" && strings.Trim(word, plain) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

@@ -102,3 +102,11 @@ func TestError(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestQuote(t *testing.T) {
+	for word, want := range map[string]string{"/var/lib": "/var/lib", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$(x)": "'$(x)'", "~": "'~'", "a\nb": "'a\nb'"} {
+		if got := step.Quote(word); got != want {
+			t.Errorf("%q: %s, want %s", word, got, want)
+		}
+	}
+}
