@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -157,6 +158,22 @@ func listen() *listener {
 		close(l.ready)
 	}()
 	return l
+}
+
+// ending reports whether one of the signals that are held asks for the end.
+func (l *listener) ending() (ends bool) {
+	if l == nil {
+		return false
+	}
+	for range len(l.signals) {
+		s := <-l.signals
+		ends = ends || slices.Contains([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGHUP}, s)
+		select {
+		case l.signals <- s:
+		default: // there are 64 others by now
+		}
+	}
+	return ends
 }
 
 // stop gives the signals their usual effect again.

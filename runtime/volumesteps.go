@@ -71,7 +71,7 @@ func (s *fillVolume) copy(to int) error {
 		}
 		defer unix.Close(to)
 	}
-	return l.asRootOfContainer(func() error { return volume.CopyTree(s.source, to) })
+	return l.asRootOfContainer(func() error { return volume.CopyTree(s.source, to, l.signals.ending) })
 }
 
 func (s *fillVolume) Undo() error { return nil }

@@ -292,6 +292,9 @@ func (h *host) settleVolumes(round int) {
 		switch e.Name() {
 		case "memory":
 		case "filled":
+			if left, err := os.ReadDir(h.root + "/volumes/filled"); err != nil || len(left) != 2 {
+				h.t.Errorf("round %d: left behind: %v, %v", round, left, err)
+			}
 			h.must("run", "--rm", "-v", "filled:/bin", "--rootfs", h.rootfs, "sh", "-c", "test -L /bin/ip && cmp /bin/busybox /proc/self/exe")
 			h.must("volume", "rm", "filled")
 		default:

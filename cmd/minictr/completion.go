@@ -95,6 +95,11 @@ func (a *app) complete(c *cobra.Command) error {
 			errs = append(errs, c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
 		}
 	}
+	for flag, list := range map[string]words{"volume": (*app).volumePrefixes, "volumes-from": (*app).containerNames} {
+		if name == "run" && c.Flags().Lookup(flag) != nil {
+			errs = append(errs, c.RegisterFlagCompletionFunc(flag, a.beginnings(list)))
+		}
+	}
 	for _, below := range c.Commands() {
 		errs = append(errs, a.complete(below))
 	}
@@ -117,6 +122,14 @@ func (a *app) validArgs(row completion) cobra.CompletionFunc {
 			return words, cobra.ShellCompDirectiveNoSpace
 		}
 		return words, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// beginnings completes the beginning of a flag's value: more follows, or a path.
+func (a *app) beginnings(list words) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, beginning string) ([]string, cobra.ShellCompDirective) {
+		found := slices.DeleteFunc(list(a), func(w string) bool { return !strings.HasPrefix(w, beginning) })
+		return found, cobra.ShellCompDirectiveNoSpace
 	}
 }
 
@@ -163,6 +176,15 @@ func (a *app) imageNames() []string {
 		if n := newShortName(i); n.repository != "" {
 			names = append(names, n.String())
 		}
+	}
+	return names
+}
+
+// volumePrefixes are what stands before the container's path in -v.
+func (a *app) volumePrefixes() []string {
+	names := a.volumeNames()
+	for i := range names {
+		names[i] += ":"
 	}
 	return names
 }

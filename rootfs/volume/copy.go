@@ -23,15 +23,19 @@ const maxDepth = 512
 // devices, fifos, sockets, holes, and the extended attributes that an image may
 // have. No link is followed: every name is opened below a held descriptor, and
 // is that of a file of the kind that was found there, whoever else changes the
-// tree. What is mounted below the source is left out.
-func CopyTree(from, to int) error {
-	c := copier{to: to, links: map[inode]string{}}
+// tree. What is mounted below the source is left out. It ends with ErrInterrupted
+// when interrupted, which may be nil, says so.
+func CopyTree(from, to int, interrupted func() bool) error {
+	c := copier{to: to, links: map[inode]string{}, interrupted: interrupted}
 	var st unix.Stat_t
 	if err := unix.Fstat(from, &st); err != nil {
 		return step.Fail("copy", "", err)
 	}
 	return c.directory(from, to, &st, "", 0)
 }
+
+// ErrInterrupted is a copy that was to go on no longer.
+var ErrInterrupted = errors.New("interrupted")
 
 type inode struct{ dev, ino uint64 }
 
@@ -40,6 +44,8 @@ type copier struct {
 	to    int
 	links map[inode]string // a file of several names -> its first one in the copy
 	buf   []byte
+
+	interrupted func() bool
 }
 
 // directory copies the content, and then the attributes, which making entries
@@ -61,6 +67,9 @@ func (c *copier) directory(from, to int, st *unix.Stat_t, name string, depth int
 }
 
 func (c *copier) entry(from, to int, base, name string, depth int) error {
+	if c.interrupted != nil && c.interrupted() {
+		return ErrInterrupted
+	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(from, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return step.Fail("copy", name, err)
@@ -189,12 +198,18 @@ func (c *copier) content(from, to int, size int64) error {
 	return unix.Ftruncate(to, size)
 }
 
+// maxSpan is what is copied in one go, in bytes: no more than a moment's worth.
+const maxSpan = 64 << 20
+
 // span copies the bytes from begin to end. Where the file systems can, they share
 // them (copy_file_range(2)).
 func (c *copier) span(from, to int, begin, end int64) error {
 	for begin < end {
+		if c.interrupted != nil && c.interrupted() {
+			return ErrInterrupted
+		}
 		in, out := begin, begin
-		n, err := unix.CopyFileRange(from, &in, to, &out, int(min(end-begin, 1<<30)), 0)
+		n, err := unix.CopyFileRange(from, &in, to, &out, int(min(end-begin, maxSpan)), 0)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}

@@ -29,9 +29,12 @@ func (h *Hold) Fill(data int, copy func(to int) error) error {
 	return step.Fail("fill volume", h.Volume.Name, h.alone(func() error { return h.filling(data).run(copy) }))
 }
 
+// The directories of a first use, in the volume's own.
+const fillName, filledName = "fill", "filled"
+
 func (h *Hold) filling(data int) filling {
 	if h.Volume.kind() == plain {
-		return filling{base: int(h.dir.Fd()), data: data, fill: "fill", filled: "filled"}
+		return filling{base: int(h.dir.Fd()), data: data, fill: fillName, filled: filledName}
 	}
 	// The content is on another file system, to which nothing can be renamed.
 	return filling{base: data, data: data, fill: ".minictr-fill", filled: ".minictr-filled"}

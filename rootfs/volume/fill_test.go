@@ -104,7 +104,7 @@ func TestCopyTree(t *testing.T) {
 	kernel.RequireRoot(t)
 	from, to := t.TempDir(), t.TempDir()
 	tree(t, from)
-	check(t, CopyTree(open(t, from), open(t, to)))
+	check(t, CopyTree(open(t, from), open(t, to), nil))
 	if want, got := dump(t, from), dump(t, to); got != want {
 		t.Errorf("copied:\n%swant:\n%s", got, want)
 	}
@@ -128,7 +128,7 @@ func TestCopyTreeStopsAtMounts(t *testing.T) {
 	check(t, unix.Mount("tmpfs", from+"/mounted", "tmpfs", 0, ""))
 	defer unix.Unmount(from+"/mounted", 0)
 	check(t, os.WriteFile(from+"/mounted/file", nil, 0o600))
-	check(t, CopyTree(open(t, from), open(t, to)))
+	check(t, CopyTree(open(t, from), open(t, to), nil))
 	entries, err := os.ReadDir(to + "/mounted")
 	if err != nil || len(entries) > 0 {
 		t.Errorf("%v, %v", entries, err)
@@ -172,7 +172,7 @@ func TestCopyTreeFollowsNothing(t *testing.T) {
 		check(t, os.Mkdir(to, 0o755))
 		fd, err := unix.Open(to, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		check(t, err)
-		if CopyTree(source, fd) == nil {
+		if CopyTree(source, fd, nil) == nil {
 			whole++
 		}
 		unix.Close(fd)
@@ -195,13 +195,28 @@ func TestCopyTreeFollowsNothing(t *testing.T) {
 	t.Logf("%d of 200 copies were whole", whole)
 }
 
+func TestCopyTreeInterrupted(t *testing.T) {
+	kernel.RequireRoot(t)
+	from := t.TempDir()
+	tree(t, from)
+	calls := 0
+	check(t, CopyTree(open(t, from), open(t, t.TempDir()), func() bool { calls++; return false }))
+	for n := range calls {
+		left := n
+		err := CopyTree(open(t, from), open(t, t.TempDir()), func() bool { left--; return left < 0 })
+		if !errors.Is(err, ErrInterrupted) {
+			t.Errorf("after %d: %v", n, err)
+		}
+	}
+}
+
 func TestCopyTreeDepth(t *testing.T) {
 	kernel.RequireRoot(t)
 	from, to := t.TempDir(), t.TempDir()
 	check(t, os.MkdirAll(from+strings.Repeat("/d", maxDepth-1), 0o755))
-	check(t, CopyTree(open(t, from), open(t, to)))
+	check(t, CopyTree(open(t, from), open(t, to), nil))
 	check(t, os.MkdirAll(from+strings.Repeat("/d", maxDepth), 0o755))
-	if err := CopyTree(open(t, from), open(t, t.TempDir())); err == nil || !strings.Contains(err.Error(), "directories in each other") {
+	if err := CopyTree(open(t, from), open(t, t.TempDir()), nil); err == nil || !strings.Contains(err.Error(), "directories in each other") {
 		t.Errorf("one more: %v", err)
 	}
 }
@@ -216,7 +231,7 @@ func (s *Store) filled(t testing.TB, name, source string) {
 	check(t, err)
 	defer unix.Close(fd)
 	check(t, h.Settle(fd))
-	check(t, h.Fill(fd, func(to int) error { return CopyTree(open(t, source), to) }))
+	check(t, h.Fill(fd, func(to int) error { return CopyTree(open(t, source), to, nil) }))
 }
 
 func TestFill(t *testing.T) {
@@ -356,7 +371,7 @@ func TestFillBesideHostileContainer(t *testing.T) {
 		h := s.hold(t, "srv")
 		fd, err := h.Open()
 		check(t, err)
-		_ = h.Fill(fd, func(to int) error { return CopyTree(open(t, source), to) }) // it may well fail
+		_ = h.Fill(fd, func(to int) error { return CopyTree(open(t, source), to, nil) }) // it may well fail
 		unix.Close(fd)
 		h.Release()
 		out, err := exec.Command("find", dir, "-mindepth", "1", "-delete").CombinedOutput()
@@ -386,7 +401,7 @@ func TestFillFullDisk(t *testing.T) {
 	fd, err := h.Open()
 	check(t, err)
 	defer unix.Close(fd)
-	err = h.Fill(fd, func(to int) error { return CopyTree(open(t, source), to) })
+	err = h.Fill(fd, func(to int) error { return CopyTree(open(t, source), to, nil) })
 	if !errors.Is(err, unix.ENOSPC) || err.Error() != "fill volume data: copy big: no space left on device" {
 		t.Errorf("%v", err)
 	}
@@ -422,7 +437,7 @@ func fillForEver(dir string) {
 		if err != nil {
 			panic(err)
 		}
-		if err := errors.Join(h.Settle(fd), h.Fill(fd, func(to int) error { return CopyTree(source, to) })); err != nil {
+		if err := errors.Join(h.Settle(fd), h.Fill(fd, func(to int) error { return CopyTree(source, to, nil) })); err != nil {
 			panic(err)
 		}
 		h.Release()
@@ -456,6 +471,9 @@ func TestKilled(t *testing.T) {
 		if err := c.Wait(); err == nil || c.ProcessState.Exited() {
 			t.Fatalf("it ended by itself: %v", err)
 		}
+		if left, _ := os.ReadDir(s.path("data")); len(left) > 2 {
+			found[2]++
+		}
 		check(t, s.Heal())
 		names, err := s.names()
 		check(t, err)
@@ -465,7 +483,7 @@ func TestKilled(t *testing.T) {
 		case len(names) == 1 && names[0] == "data":
 			found[1]++
 			if left, _ := os.ReadDir(s.path("data")); len(left) > 2 {
-				found[2]++
+				t.Fatalf("left behind: %v", left)
 			}
 		default:
 			t.Fatalf("left behind: %q", names)

@@ -135,26 +135,54 @@ func (s *Store) Retire(name string, runs func() (bool, error)) error {
 	return step.Fail("unmount volume", name, unmount(held))
 }
 
-// Heal removes what killed processes have left of volumes that were being made or
-// removed.
+// Heal removes what killed processes have left of volumes that were being made,
+// removed or filled. On the device of a volume that has one, the next use does it.
 func (s *Store) Heal() error {
 	names, err := s.names()
 	errs := []error{err}
 	for _, name := range names {
-		if !strings.HasPrefix(name, ".") {
+		if strings.HasPrefix(name, ".") {
+			errs = append(errs, s.healUnnamed(name))
 			continue
 		}
-		held, err := lockDirectory(s.path(name), unix.LOCK_EX|unix.LOCK_NB)
-		if err != nil {
-			continue // in use, or gone by now
+		for _, left := range []string{fillName, filledName} {
+			if _, err := os.Lstat(filepath.Join(s.path(name), left)); err == nil {
+				errs = append(errs, s.healFilling(name))
+				break
+			}
 		}
-		errs = append(errs, nothingMounted(s.path(name)))
-		if errs[len(errs)-1] == nil {
-			errs = append(errs, rootfs.RemoveAll(s.path(name)))
-		}
-		errs = append(errs, held.Close())
 	}
 	return errors.Join(errs...)
+}
+
+func (s *Store) healUnnamed(name string) error {
+	held, err := lockDirectory(s.path(name), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil {
+		return nil // in use, or gone by now
+	}
+	defer held.Close()
+	if err := nothingMounted(s.path(name)); err != nil {
+		return err
+	}
+	return rootfs.RemoveAll(s.path(name))
+}
+
+// healFilling carries on with a first use, unless its process lives.
+func (s *Store) healFilling(name string) error {
+	h, err := s.Hold(name)
+	if err != nil {
+		return nil // gone by now; one that cannot be read, List tells of
+	}
+	defer h.Release()
+	if err := flock(h.file, unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	data, err := h.openData()
+	if err != nil {
+		return step.Fail("heal volume", name, err)
+	}
+	defer unix.Close(data)
+	return step.Fail("heal volume", name, h.filling(data).carryOn())
 }
 
 // Size is about how many bytes the volume's files have on the disk.
