@@ -32,40 +32,53 @@ func (l *launch) openSource(i int, m *specs.Mount) (err error) {
 
 // placeMounts finds out where the mounts that were asked for will lie: through
 // which links of the image each place is reached, and which of them cover which.
+// One at the place of a mount that every container has takes its place, as with
+// Docker: what belongs on that one then lies on it.
 func (l *launch) placeMounts() error {
-	for i := range l.config.Mounts {
-		l.asked = append(l.asked, &l.config.Mounts[i])
+	if len(l.config.Mounts) == 0 {
+		return nil
 	}
-	places := map[*Mount]string{}
-	for _, m := range l.asked {
-		place, err := rootfs.Canonical(l.plan.root, path.Clean("/"+m.Destination))
+	usual := l.plan.spec.Mounts[:usualMounts:usualMounts]
+	l.asked = map[int]*Mount{}
+	type placed struct {
+		specs.Mount
+		asked *Mount
+	}
+	var more []placed
+	for i := range l.config.Mounts {
+		m := &l.config.Mounts[i]
+		place, err := l.place(m)
 		if err != nil {
 			return err
 		}
-		if place == "/" || place == "/proc" { // the container is set up through them
-			return step.Fail("mount on", m.Destination, errors.New("it leads to the container's "+place+", which cannot be another mount"))
+		mount := specs.Mount{Destination: place, Type: m.Type, Source: m.Source, Options: m.Options}
+		if j := slices.IndexFunc(usual, func(u specs.Mount) bool { return u.Destination == place }); j >= 0 && l.asked[j] == nil {
+			usual[j], l.asked[j] = mount, m
+			continue
 		}
-		places[m] = place
+		more = append(more, placed{mount, m})
 	}
-	slices.SortStableFunc(l.asked, func(a, b *Mount) int { return byDepth(places[a], places[b]) })
-	for i, m := range l.asked {
-		l.plan.spec.Mounts[usualMounts+i] = specs.Mount{Destination: places[m], Type: m.Type, Source: m.Source, Options: m.Options}
+	slices.SortStableFunc(more, func(a, b placed) int { return byDepth(a.Mount, b.Mount) })
+	l.plan.spec.Mounts = usual
+	for _, p := range more {
+		l.asked[len(l.plan.spec.Mounts)] = p.asked
+		l.plan.spec.Mounts = append(l.plan.spec.Mounts, p.Mount)
 	}
 	return nil
 }
 
-// askedFor is what was asked for at the index of spec.Mounts; nil for a mount of
-// our own.
-func (l *launch) askedFor(i int) *Mount {
-	if i -= usualMounts; i < 0 || i >= len(l.asked) {
-		return nil
+// place is the mount's place inside the root.
+func (l *launch) place(m *Mount) (string, error) {
+	place, err := rootfs.Canonical(l.plan.root, path.Clean("/"+m.Destination))
+	if err == nil && (place == "/" || place == "/proc") { // the container is set up through them
+		err = step.Fail("mount on", m.Destination, errors.New("it leads to the container's "+place+", which cannot be another mount"))
 	}
-	return l.asked[i]
+	return place, err
 }
 
 // openBind makes a detached bind mount of a path of the host.
 func (l *launch) openBind(i int, m *specs.Mount) error {
-	if err := l.makeSource(l.askedFor(i)); err != nil {
+	if err := l.makeSource(l.asked[i]); err != nil {
 		return err
 	}
 	o := parseMountOptions(m.Options)

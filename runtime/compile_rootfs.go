@@ -36,12 +36,12 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 	c.makeTarget(i, m.Destination)
 	c.moveOnto(c.mounts[i], m.Destination)
 	c.makePrivate(i, m.Destination)
-	switch m.Destination {
-	case "/proc":
+	switch {
+	case m.Destination == "/proc":
 		c.procfs = c.mounts[i]
-	case "/dev":
+	case m.Destination == "/dev" && m.Type == "tmpfs": // in what was bound there nothing is made
 		c.dev = c.mounts[i]
-	case "/dev/pts":
+	case m.Destination == "/dev/pts":
 		c.devpts = c.mounts[i]
 	default:
 		c.forget(i)
@@ -257,10 +257,12 @@ func (c *compiler) mountCgroup() {
 		if len(c.hierarchies) == 1 && c.hierarchies[0].name == "" {
 			c.Task("mount the cgroup at "+m.Destination, "mount -t cgroup2 cgroup2 "+m.Destination)
 			o.data = c.hierarchies[0].options
+			c.makeTarget(i, m.Destination)
 			c.makeMount(c.hierarchies[0].fstype, "cgroup", o, c.mounts[i])
 			c.moveOnto(c.mounts[i], m.Destination)
 			continue
 		}
+		c.makeTarget(i, m.Destination)
 		c.mountHierarchies(c.mounts[i], m.Destination, o)
 	}
 }

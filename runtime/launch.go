@@ -59,7 +59,7 @@ type launch struct {
 	state   *State
 	created bool           // the container is a new one
 	userns  int            // a user namespace with the container's mappings, once it is needed
-	asked   []*Mount       // config.Mounts, in the order of plan.spec.Mounts
+	asked   map[int]*Mount // index of plan.spec.Mounts -> what was asked for there
 	held    []*volume.Hold // until the container's files name the volumes
 
 	network     *network.Config

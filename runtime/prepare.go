@@ -147,16 +147,32 @@ func (l *launch) preparePaths() error {
 	p := &l.plan
 	p.masks = map[string]bool{}
 	for _, m := range p.spec.Linux.MaskedPaths {
-		if s, err := os.Stat(m); err == nil {
-			p.masks[m] = s.IsDir()
+		if isDirectory, exists := l.look(m); exists {
+			p.masks[m] = isDirectory
 		}
 	}
 	for _, r := range p.spec.Linux.ReadonlyPaths {
-		if _, err := os.Stat(r); err == nil {
+		if _, exists := l.look(r); exists {
 			p.readonly = append(p.readonly, r)
 		}
 	}
 	return nil
+}
+
+// look reports what a path of procfs or sysfs is, or of what was asked for in
+// their place.
+func (l *launch) look(path string) (isDirectory, exists bool) {
+	below, rest := cover(l.plan.spec.Mounts, len(l.plan.spec.Mounts), path)
+	if below < 0 || l.asked[below] == nil {
+		s, err := os.Stat(path)
+		return err == nil && s.IsDir(), err == nil
+	}
+	fd, bound := l.plan.prepared[below]
+	if !bound {
+		return false, false // a tmpfs, which is empty
+	}
+	s, err := rootfs.Stat(fd, rest)
+	return err == nil && s.Mode&unix.S_IFMT == unix.S_IFDIR, err == nil
 }
 
 // prepareDevices lists the nodes for /dev, looks those of --device up, and says

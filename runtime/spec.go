@@ -124,21 +124,18 @@ func (c *Config) mounts() []specs.Mount {
 	for _, u := range c.Mounts {
 		m = append(m, specs.Mount{Destination: u.Destination, Type: u.Type, Source: u.Source, Options: u.Options})
 	}
-	return sortMounts(m)
+	slices.SortStableFunc(m[usualMounts:], byDepth)
+	return m
 }
 
 // usualMounts is how many mounts every container has, before those that were
 // asked for.
 const usualMounts = 7
 
-// sortMounts puts a mount behind those that it lies below; the order is
-// otherwise kept.
-func sortMounts(m []specs.Mount) []specs.Mount {
-	slices.SortStableFunc(m[usualMounts:], func(a, b specs.Mount) int { return byDepth(a.Destination, b.Destination) })
-	return m
+// byDepth puts a mount behind those that it lies below.
+func byDepth(a, b specs.Mount) int {
+	return strings.Count(a.Destination, "/") - strings.Count(b.Destination, "/")
 }
-
-func byDepth(a, b string) int { return strings.Count(a, "/") - strings.Count(b, "/") }
 
 // sysctls are Docker's defaults, which let a process without privileges ping and
 // listen on low ports in the container's own network, and what was asked.

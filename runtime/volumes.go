@@ -129,7 +129,7 @@ func (r *Runtime) removeVolume(name, except string) error {
 // openVolume makes the volume of a mount where there is none, fills it at its
 // first use, and makes a detached mount of it.
 func (l *launch) openVolume(i int, m *specs.Mount) error {
-	asked := l.askedFor(i)
+	asked := l.asked[i]
 	held, made, err := l.holdVolume(asked)
 	if err != nil {
 		return err
