@@ -18,7 +18,7 @@ type compiler struct {
 	program.Program
 	err    error
 	mounts []program.Slot // spec.Mounts[i] -> its mount
-	procfs program.Slot   // the container's procfs, or 0
+	procfs program.Slot   // the container's procfs, in a mount of its own, or 0
 	dev    program.Slot   // the tmpfs at /dev, or 0
 	devpts program.Slot   // the devpts at /dev/pts, or 0
 	fork   int            // index of the monitor's clone3, or -1
@@ -208,7 +208,8 @@ func sysctlPath(key string) string {
 }
 
 // writeProc writes to a file of the container's procfs through the descriptor of
-// its mount: nothing in the root file system can stand in the way.
+// a mount of its own: nothing in the root file system can stand in the way, and
+// nothing that was mounted at /proc since.
 func (c *compiler) writeProc(path, value string) {
 	if c.procfs == 0 {
 		c.fail(fmt.Errorf("write /proc/%s: the container has no /proc", path))
@@ -216,7 +217,7 @@ func (c *compiler) writeProc(path, value string) {
 	}
 	fd := c.Slot()
 	c.Add(
-		program.Openat2(c.procfs, path, unix.O_WRONLY, 0, unix.RESOLVE_NO_MAGICLINKS|unix.RESOLVE_BENEATH).Into(fd),
+		program.Openat2(c.procfs, path, unix.O_WRONLY, 0, unix.RESOLVE_NO_MAGICLINKS|unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV).Into(fd),
 		program.Write(fd, value),
 		program.Close(fd),
 	)

@@ -38,7 +38,7 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 	c.makePrivate(i, m.Destination)
 	switch {
 	case m.Destination == "/proc":
-		c.procfs = c.mounts[i]
+		c.keepProc(i)
 	case m.Destination == "/dev" && m.Type == "tmpfs": // in what was bound there nothing is made
 		c.dev = c.mounts[i]
 	case m.Destination == "/dev/pts":
@@ -46,6 +46,15 @@ func (c *compiler) mount(i int, m *specs.Mount) {
 	default:
 		c.forget(i)
 	}
+}
+
+// keepProc keeps a mount of the container's procfs that is attached nowhere: what
+// is mounted at /proc/sys later, to protect it or because somebody asked for it, is
+// not on this one.
+func (c *compiler) keepProc(i int) {
+	c.procfs = c.Slot()
+	c.Add(program.OpenTree(c.mounts[i], "", unix.AT_EMPTY_PATH).Into(c.procfs))
+	c.forget(i)
 }
 
 // makePrivate keeps mounts from passing through what is mounted on a bind mount.
