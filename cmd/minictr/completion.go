@@ -71,7 +71,7 @@ func flagCompletions() map[string]map[string][]string {
 		"pull":    {"progress": {"auto", "plain", "none"}},
 		"save":    {"format": formats}, "image save": {"format": formats},
 		"image prune":     {"filter": prunes},
-		"container prune": {"filter": prunes}, "system prune": {"filter": prunes},
+		"container prune": {"filter": prunes}, "system prune": {"filter": prunes}, "volume prune": {"filter": prunes},
 		"ps":        {"filter": {"ancestor=", "exited=", "id=", "label=", "name=", "network=", "status=created", "status=running", "status=exited", "volume="}},
 		"volume ls": {"filter": {"dangling=true", "dangling=false", "driver=local", "label=", "name="}},
 	}

@@ -88,13 +88,17 @@ func containerPruneCommand(a *app) *cobra.Command {
 // systemPruneCommand removes containers first, since they keep their images.
 func systemPruneCommand(a *app) *cobra.Command {
 	var p pruning
+	var volumes bool
 	c := &cobra.Command{
 		Use: "prune [FLAGS]", Args: cobra.NoArgs,
-		Long: "Prune removes the containers that have ended, the images without a name, and what is left\nof pulls that failed. Volumes stay: minictr volume prune.",
+		Long: "Prune removes the containers that have ended, the images without a name, and what is left\nof pulls that failed. Volumes stay, without --volumes.",
 		RunE: func(*cobra.Command, []string) error {
 			images := "images without a name"
 			if p.all {
 				images = "images without a container"
+			}
+			if volumes {
+				images += ", and all volumes without a name and a container"
 			}
 			if !a.confirm(p, "all containers that have ended, with their files and logs, and all "+images) {
 				return nil
@@ -104,10 +108,16 @@ func systemPruneCommand(a *app) *cobra.Command {
 				return err
 			}
 			freed, err2 := a.pruneImages(p)
-			return a.sayReclaimed(containers+freed, errors.Join(err, err2))
+			freed += containers
+			if volumes {
+				n, err3 := a.pruneVolumes(pruning{filter: p.filter}) // never those with a name, as docker
+				freed, err2 = freed+n, errors.Join(err2, err3)
+			}
+			return a.sayReclaimed(freed, errors.Join(err, err2))
 		},
 	}
 	p.flags(c, "images with a name too, when no container uses them")
+	c.Flags().BoolVar(&volumes, "volumes", false, "volumes without a name too, when no container uses them")
 	return c
 }
 

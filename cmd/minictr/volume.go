@@ -201,30 +201,37 @@ func volumeRmCommand(a *app) *cobra.Command {
 }
 
 func volumePruneCommand(a *app) *cobra.Command {
-	var all bool
-	var filter []string
+	var p pruning
 	c := &cobra.Command{
 		Use: "prune [FLAGS]", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.pruneVolumes(all, filter) },
+		RunE: func(*cobra.Command, []string) error {
+			which := "volumes without a name"
+			if p.all {
+				which = "volumes"
+			}
+			if !a.confirm(p, "all "+which+" that no container uses, with what is in them") {
+				return nil
+			}
+			freed, err := a.pruneVolumes(p)
+			return a.sayReclaimed(freed, err)
+		},
 	}
-	s := c.Flags()
-	s.BoolVarP(&all, "all", "a", false, "those with a name too")
-	s.StringArrayVar(&filter, "filter", nil, "only those for which KEY=VALUE holds: label")
-	s.BoolP("force", "f", false, "accepted for docker's sake: nothing is asked")
+	p.flags(c, "those with a name too")
 	return c
 }
 
-// pruneVolumes removes the volumes that no container uses and says what went.
-func (a *app) pruneVolumes(all bool, filter []string) error {
-	list, used, err := a.volumesThat(filter, "label")
-	if list == nil && err != nil {
-		return err
+// pruneVolumes removes the volumes that no container uses, says which, and returns
+// the bytes of disk that they took.
+func (a *app) pruneVolumes(p pruning) (freed int64, err error) {
+	choose, err := p.condition(time.Now())
+	if err != nil {
+		return 0, err
 	}
+	list, used, err := a.volumesThat(nil)
 	errs := []error{err}
-	var total int64
-	var gone []string
+	var removed []string
 	for _, v := range list {
-		if len(used[v.Name]) > 0 || !all && !v.Anonymous() {
+		if len(used[v.Name]) > 0 || !p.all && !v.Anonymous() || !choose(v.Created, v.Labels) {
 			continue
 		}
 		bytes, err := a.pruneVolume(v)
@@ -235,19 +242,18 @@ func (a *app) pruneVolumes(all bool, filter []string) error {
 			errs = append(errs, err)
 			continue
 		}
-		gone, total = append(gone, v.Name), total+bytes
+		removed, freed = append(removed, v.Name), freed+bytes
 	}
-	if len(gone) > 0 {
-		fmt.Fprintf(a.out, "Deleted Volumes:\n%s\n\n", strings.Join(gone, "\n"))
+	if len(removed) > 0 {
+		fmt.Fprintf(a.out, "Deleted Volumes:\n%s\n\n", strings.Join(removed, "\n"))
 	}
-	fmt.Fprintln(a.out, "Total reclaimed space: "+humanSize(total))
-	return errors.Join(errs...)
+	return freed, errors.Join(errs...)
 }
 
 func (a *app) pruneVolume(v *volume.Volume) (bytes int64, err error) {
 	r := a.runtime()
 	if bytes, err = r.Volumes().Size(v); err != nil {
-		return 0, err
+		a.warn(err) // what cannot be measured, for its depth say, can be removed
 	}
 	return bytes, r.RemoveVolume(v.Name)
 }

@@ -185,22 +185,10 @@ func (s *Store) healFilling(name string) error {
 	return step.Fail("heal volume", name, h.filling(data).carryOn())
 }
 
-// Size is about how many bytes the volume's files have on the disk.
+// Size is how many bytes of disk the volume takes.
 func (s *Store) Size(v *Volume) (bytes int64, err error) {
 	if v.kind() == bind {
 		return 0, nil // they are not the volume's, and do not go with it
 	}
-	seen := map[inode]bool{}
-	err = filepath.WalkDir(s.Mountpoint(v), func(path string, _ fs.DirEntry, err error) error {
-		var st unix.Stat_t
-		if err != nil || unix.Lstat(path, &st) != nil {
-			return nil // removed since, or not to be read: it is not counted
-		}
-		if key := (inode{st.Dev, st.Ino}); !seen[key] && st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			seen[key] = true
-			bytes += st.Blocks * 512
-		}
-		return nil
-	})
-	return bytes, err
+	return rootfs.DiskUsage(s.Mountpoint(v))
 }

@@ -233,13 +233,22 @@ func TestRemoveDeep(t *testing.T) {
 	check(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 	check(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1024, Max: limit.Max}))
-	v, err := s.Lookup("deep")
-	check(t, err)
-	if _, err := s.Size(v); err != nil {
-		t.Error(err)
-	}
 	check(t, s.Remove("deep", nobody))
 	s.left(t)
+}
+
+func TestSize(t *testing.T) {
+	s := newStore(t)
+	s.must(t, Volume{Name: "data"})
+	s.must(t, Volume{Name: "srv", Options: map[string]string{"o": "bind", "device": s.path("data") + "/_data"}})
+	check(t, os.WriteFile(s.path("data")+"/_data/file", make([]byte, 1<<20), 0o600))
+	for name, least := range map[string]int64{"data": 1 << 20, "srv": 0} {
+		v, err := s.Lookup(name)
+		check(t, err)
+		if n, err := s.Size(v); err != nil || n < least || n > least*2 {
+			t.Errorf("%s: %d bytes, %v", name, n, err)
+		}
+	}
 }
 
 // A volume whose file was lost can be removed, and does not hide the others.
