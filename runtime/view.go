@@ -121,12 +121,12 @@ func (v *view) openStopped(r *Runtime, o viewOptions) error {
 		return errLocked
 	}
 	l := &launch{Runtime: r, config: v.config}
-	v.onClose(func() error { l.close(); return nil })
+	v.onClose(func() error { l.close(); l.letVolumesGo(); return nil })
 	root, err := l.quietRoot(!o.write)
 	if err != nil {
 		return err
 	}
-	v.root = root
+	v.root, l.plan.root = root, root
 	if !o.mounts {
 		return nil
 	}
@@ -168,15 +168,18 @@ func (l *launch) quietRoot(readOnly bool) (int, error) {
 func (l *launch) quietMounts() (mounts []rootfs.TreeMount, err error) {
 	l.plan.prepared, l.plan.names, l.plan.files = map[int]int{}, map[int]string{}, map[int]bool{}
 	l.plan.spec = &specs.Spec{Mounts: l.config.mounts()}
+	if err := l.placeMounts(); err != nil {
+		return nil, err
+	}
 	for i := range l.plan.spec.Mounts {
 		m := &l.plan.spec.Mounts[i]
-		if m.Type != "bind" {
+		if m.Type != "bind" && m.Type != "volume" {
 			continue
 		}
 		if len(l.config.UIDMappings) > 0 {
 			return nil, errors.New("it has a user namespace and mounts, whose owners are known while it runs: start it first")
 		}
-		if err := l.openBind(i, m); err != nil {
+		if err := l.openSource(i, m); err != nil {
 			return nil, err
 		}
 		mounts = append(mounts, rootfs.TreeMount{FD: l.plan.prepared[i], Destination: path.Clean("/" + m.Destination), File: l.plan.files[i]})
