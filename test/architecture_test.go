@@ -44,9 +44,11 @@ var mayImport = map[string][]string{
 	"runtime": {"network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/seccomp", "runtime/capability", "runtime/logfile", "runtime/step"},
 
 	"cmd/minictr":         {"runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
-	"cmd/minictr-image":   {"rootfs", "runtime/step"},
+	"cmd/minictr-image":   {"cmd/minictr-image/registry", "rootfs", "runtime/step"},
 	"cmd/minictr-monitor": {"runtime/logfile"},
 	"cmd/minictr-format":  {},
+
+	"cmd/minictr-image/registry": {"rootfs"},
 
 	// The userland of minictr/base runs in containers; it shares nothing with the rest.
 	"cmd/minictr-base":        {"cmd/minictr-base/applet"},
@@ -67,6 +69,7 @@ var doors = map[string][]string{
 	"github.com/opencontainers/runtime-spec": {"runtime", "runtime/seccomp", "runtime/seccomp/gen/profile", "rootfs", "cgroups"},
 	"github.com/google/go-containerregistry": {"cmd/minictr-image"},
 	"github.com/klauspost/compress":          {"cmd/minictr-image"},
+	"github.com/BurntSushi/toml":             {"cmd/minictr-image/registry"},
 	"github.com/spf13/cobra":                 {"cmd/minictr"},
 	"github.com/spf13/pflag":                 {"cmd/minictr"},
 	"github.com/moby/profiles/seccomp":       {"runtime/seccomp/gen/profile"},

@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"time"
 
+	"github.com/minictr/minictr/cmd/minictr-image/registry"
 	"github.com/minictr/minictr/rootfs"
 )
 
@@ -20,7 +19,7 @@ const downloadAttempts = 3
 func download(ctx context.Context, l layer, b *rootfs.Blob, show func(done int64)) error {
 	for attempt := 1; ; attempt++ {
 		before := b.Have()
-		err := downloadOnce(ctx, l, b, show)
+		again, err := downloadOnce(ctx, l, b, show)
 		if err == nil && b.Suspect() {
 			if err = b.Restart(); err == nil {
 				continue
@@ -29,7 +28,7 @@ func download(ctx context.Context, l layer, b *rootfs.Blob, show func(done int64
 		if b.Have() > before {
 			attempt = 1
 		}
-		if err == nil || attempt == downloadAttempts || !mayHelpAgain(err) {
+		if err == nil || attempt == downloadAttempts || !again {
 			return b.Finish(cause(ctx, err))
 		}
 		select {
@@ -39,30 +38,25 @@ func download(ctx context.Context, l layer, b *rootfs.Blob, show func(done int64
 	}
 }
 
-// downloadOnce fetches from one connection.
-func downloadOnce(ctx context.Context, l layer, b *rootfs.Blob, show func(done int64)) error {
+// downloadOnce fetches from one connection. Another attempt may have a better end
+// when that breaks; what it takes to open one has been tried again already.
+func downloadOnce(ctx context.Context, l layer, b *rootfs.Blob, show func(done int64)) (again bool, err error) {
 	body, from, err := l.open(ctx, b.Have())
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = body.Close() }() // it was only read
 	if err := b.Continue(from); err != nil {
-		return err
+		return false, err
 	}
 	// One byte more than announced shows that there is more; the rest is not read.
 	rest := io.LimitReader(body, b.Size+1-b.Have())
 	tell := &counter{r: rest, n: b.Have(), tell: show}
 	if _, err := io.CopyBuffer(b, struct{ io.Reader }{tell}, make([]byte, 128<<10)); err != nil && !isVerification(err) {
-		return err
+		return registry.MayRetry(err), err
 	}
 	if b.Have() < b.Size {
-		return fmt.Errorf("blob %s: %w: %d of %d bytes", b.Digest, errTruncated, b.Have(), b.Size)
+		return true, fmt.Errorf("blob %s: %w: %d of %d bytes", b.Digest, errTruncated, b.Have(), b.Size)
 	}
-	return nil
-}
-
-// mayHelpAgain reports whether another attempt may have a better end.
-func mayHelpAgain(err error) bool {
-	var network net.Error
-	return errors.Is(err, errTruncated) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
+	return false, nil
 }

@@ -25,10 +25,9 @@ type hintedError struct {
 
 func (e *hintedError) Error() string { return e.err.Error() }
 func (e *hintedError) Unwrap() error { return e.err }
+func (e *hintedError) Hint() string  { return e.hint }
 
 var errNotRoot = &hintedError{errors.New("the image store belongs to root"), "run it as root, for example with sudo"}
-
-const offline = "without a network an image can come from a file: `minictr load -i ARCHIVE`, `minictr import ROOTFS.tar NAME`, or `minictr run --rootfs DIR`"
 
 // hints is what to try after an errno or a known error, whatever the command.
 var hints = []struct {
@@ -55,9 +54,9 @@ func report(w io.Writer, err error) {
 }
 
 func hintFor(err error) string {
-	var h *hintedError
+	var h interface{ Hint() string }
 	if errors.As(err, &h) {
-		return h.hint
+		return h.Hint()
 	}
 	for _, row := range hints {
 		if errors.Is(err, row.cause) {
@@ -70,7 +69,16 @@ func hintFor(err error) string {
 // oneLine keeps what a registry or a file said from breaking the line, and from
 // steering the terminal.
 func oneLine(err error) string {
-	text := strings.Map(func(r rune) rune {
+	text := visible(strings.TrimSpace(err.Error()))
+	const most = 1000
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t' || r == '\r':
 			return ' '
@@ -78,12 +86,7 @@ func oneLine(err error) string {
 			return -1 // as steers in cmd/minictr has it
 		}
 		return r
-	}, strings.TrimSpace(err.Error()))
-	const most = 1000
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return text
+	}, text)
 }
 
 // cause returns why ctx ended, if that is what err comes from.

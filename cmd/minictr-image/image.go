@@ -3,15 +3,14 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/minictr/minictr/cmd/minictr-image/registry"
 	"github.com/minictr/minictr/rootfs"
 )
 
@@ -46,49 +45,9 @@ type source interface {
 // Limits of what is held in memory. OCI distribution-spec, "Pushing Manifests":
 // registries should take manifests of 4 MB.
 const (
-	maxManifestBytes = 4 << 20
+	maxManifestBytes = registry.MaxManifestBytes
 	maxConfigBytes   = 4 << 20
 )
-
-// header is what tells the kinds of manifest apart.
-type header struct {
-	SchemaVersion int             `json:"schemaVersion"`
-	MediaType     types.MediaType `json:"mediaType"`
-	Config        *v1.Descriptor  `json:"config"`
-	Layers        []v1.Descriptor `json:"layers"`
-	Manifests     []v1.Descriptor `json:"manifests"`
-	FSLayers      json.RawMessage `json:"fsLayers"`
-}
-
-// isNot reports whether a media type says something else than the content. One
-// that is empty or unknown says nothing.
-func (h header) isNot(declared types.MediaType) bool {
-	isIndex := h.Manifests != nil
-	return isIndex && declared.IsImage() || !isIndex && declared.IsIndex()
-}
-
-// parseManifest reads an image manifest or an index.
-func parseManifest(raw []byte) (header, error) {
-	var h header
-	if err := json.Unmarshal(raw, &h); err != nil {
-		return h, fmt.Errorf("manifest is not JSON of the right form: %w", err)
-	}
-	switch {
-	case h.SchemaVersion == 1 || h.FSLayers != nil:
-		return h, &hintedError{errors.New("image is in Docker's schema 1 format, which is not supported"), "push it again with a Docker of this decade, or `docker save` it and `minictr load` the archive"}
-	case h.Manifests != nil && (h.Config != nil || h.Layers != nil):
-		// What one program takes for an image, another would take for an index of
-		// other images: CVE-2021-41190.
-		return h, errors.New("manifest is both that of an image and an index")
-	case h.isNot(h.MediaType):
-		return h, fmt.Errorf("manifest says that it is %s, which it is not", h.MediaType)
-	case h.Manifests != nil:
-		return h, nil
-	case h.Config == nil || h.Config.Digest.Hex == "":
-		return h, errors.New("manifest is neither that of an image nor an index")
-	}
-	return h, nil
-}
 
 // resolve follows a manifest, through at most two levels of index, to the image
 // for the platform. A nil platform accepts what comes when there is no choice.
@@ -120,15 +79,15 @@ func resolve(ctx context.Context, src source, raw []byte, platform platformFlag)
 
 // readImage reads the configuration and matches its layers with the manifest's.
 func readImage(ctx context.Context, src source, raw []byte, h header) (image, error) {
+	if err := h.checkIsImage(); err != nil {
+		return image{}, err
+	}
 	config, err := readBlob(ctx, src, *h.Config, maxConfigBytes)
 	if err != nil {
 		return image{}, fmt.Errorf("image configuration: %w", err)
 	}
 	ids, err := rootfs.DiffIDs(config)
 	if err != nil {
-		if h.Config.MediaType != "" && !h.Config.MediaType.IsConfig() {
-			return image{}, fmt.Errorf("not a container image, but %s", h.Config.MediaType)
-		}
 		return image{}, err
 	}
 	if len(ids) != len(h.Layers) {
@@ -177,7 +136,7 @@ func (v *verifier) Write(b []byte) (int, error) {
 
 var (
 	errTruncated = errors.New("truncated")
-	errMismatch  = errors.New("digest mismatch")
+	errMismatch  = rootfs.ErrDigest
 )
 
 // verdict judges the blob when it is at its end, which reading it gave err for,
@@ -197,11 +156,10 @@ func (v *verifier) verdict(err error) error {
 	return fmt.Errorf("blob %s: %w: content is %s", v.blob.Digest, errMismatch, got)
 }
 
-// isVerification reports whether the error is only that a stream ended early or
-// that go-containerregistry found the digest wrong, which the verifier says
-// better.
+// isVerification reports whether the error is only that a stream ended early,
+// which the verifier says better.
 func isVerification(err error) bool {
-	return errors.Is(err, io.ErrUnexpectedEOF) || isVerifyError(err)
+	return errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func digestOf(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }

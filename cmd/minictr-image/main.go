@@ -5,12 +5,14 @@
 // TLS, zstd) costs more than a millisecond of start-up, which would fall on
 // every minictr command. minictr runs it as a child; people may run it too.
 //
-//	minictr-image [--root DIR] pull [--platform OS/ARCH[/VARIANT]] [--quiet] [--progress auto|plain|none] NAME
+//	minictr-image [--root DIR] pull [--platform OS/ARCH[/VARIANT]] [--quiet] [--progress auto|plain|none] [--registries-conf FILE] NAME
 //	minictr-image [--root DIR] load [--input FILE|DIR|-] [--name NAME] [--platform OS/ARCH[/VARIANT]] [--quiet]
 //	minictr-image [--root DIR] verify [--quiet] [IMAGE]...
 //	minictr-image [--root DIR] commit [--author NAME] [--change INSTRUCTION]... [--message TEXT] IMAGE [NAME] < LAYER
 //	minictr-image [--root DIR] import [--change INSTRUCTION]... [--message TEXT] FILE|- [NAME]
 //	minictr-image [--root DIR] save [--output FILE|DIR|-] [--format docker-archive|oci-archive|oci-dir] [--platform OS/ARCH[/VARIANT]] NAME...
+//	minictr-image login [--username NAME] [--password-stdin] [SERVER]
+//	minictr-image logout [SERVER]
 //
 // The answer is on standard output: the name of the image, or its id. Progress
 // and errors are on standard error. The exit status is 0, or 1 after an error,
@@ -52,6 +54,10 @@ type command struct {
 	format      string
 	message     string
 	author      string
+	registries  string // --registries-conf
+
+	username      string
+	passwordStdin bool
 }
 
 // A subcommand declares its flags and returns what runs when they are parsed.
@@ -64,12 +70,14 @@ type subcommand struct {
 
 func subcommands() map[string]subcommand {
 	return map[string]subcommand{
-		"pull":   {"pull [--platform OS/ARCH[/VARIANT]] [--quiet] [--progress auto|plain|none] NAME", [2]int{1, 1}, declarePull, pull},
+		"pull":   {"pull [--platform OS/ARCH[/VARIANT]] [--quiet] [--progress auto|plain|none] [--registries-conf FILE] NAME", [2]int{1, 1}, declarePull, pull},
 		"load":   {"load [--input FILE|DIR|-] [--name NAME] [--platform OS/ARCH[/VARIANT]] [--quiet]", [2]int{0, 0}, declareLoad, load},
 		"verify": {"verify [--quiet] [IMAGE]...", [2]int{0, math.MaxInt}, declareVerify, verify},
 		"commit": {"commit [--author NAME] [--change INSTRUCTION]... [--message TEXT] IMAGE [NAME] < LAYER", [2]int{1, 2}, declareCommit, commit},
 		"import": {"import [--change INSTRUCTION]... [--message TEXT] FILE|- [NAME]", [2]int{1, 2}, declareImport, importTree},
 		"save":   {"save [--output FILE|DIR|-] [--format docker-archive|oci-archive|oci-dir] [--platform OS/ARCH[/VARIANT]] NAME...", [2]int{1, math.MaxInt}, declareSave, save},
+		"login":  {"login [--username NAME] [--password-stdin] [--registries-conf FILE] [SERVER]", [2]int{0, 1}, declareLogin, login},
+		"logout": {"logout [SERVER]", [2]int{0, 1}, declareRegistries, logout},
 	}
 }
 
@@ -133,7 +141,7 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writ
 	if len(c.args) < sub.args[0] || len(c.args) > sub.args[1] {
 		return &usageError{fmt.Sprintf("%s: wrong number of arguments", global.Arg(0)), sub.usage}
 	}
-	if os.Geteuid() != 0 {
+	if os.Geteuid() != 0 && !slices.Contains([]string{"login", "logout"}, global.Arg(0)) {
 		return errNotRoot
 	}
 	c.store = rootfs.OpenStore(*root)

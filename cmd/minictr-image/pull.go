@@ -18,6 +18,7 @@ func declarePull(c *command) {
 	c.flags.BoolVar(&c.quiet, "quiet", false, "")
 	c.flags.BoolVar(&c.quiet, "q", false, "")
 	c.flags.StringVar(&c.progress, "progress", "auto", "")
+	declareRegistries(c)
 }
 
 // pull fetches an image from its registry and prints its full name.
@@ -46,11 +47,12 @@ func pull(ctx context.Context, c *command) error {
 }
 
 func (c *command) pullInto(ctx context.Context, tx *rootfs.Transaction, ref rootfs.Reference) (*rootfs.Image, error) {
-	r, err := openRegistry(ref)
+	client, err := c.client(c.notice)
 	if err != nil {
 		return nil, err
 	}
-	raw, err := r.get(ctx, ref)
+	defer client.Close()
+	r, raw, err := find(ctx, client, ref)
 	if err != nil {
 		return nil, err
 	}

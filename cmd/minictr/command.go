@@ -53,6 +53,8 @@ func commands() []command {
 		{"version", groupLook, "print the versions of minictr and of the host", versionCommand},
 		{"images", groupImages, "list images", imagesCommand},
 		{"pull", groupImages, "pull an image from a registry", pullCommand},
+		{"login", groupImages, "log in to a registry", loginCommand},
+		{"logout", groupImages, "forget the credentials for a registry", logoutCommand},
 		{"load", groupImages, "load images from an archive", loadCommand},
 		{"save", groupImages, "write images into an archive", saveCommand},
 		{"import", groupImages, "make an image from a root file system", importCommand},

@@ -19,6 +19,7 @@ func pullCommand(a *app) *cobra.Command {
 	s.String("platform", "", "platform to pull, os/arch[/variant]")
 	s.BoolP("quiet", "q", false, "show no progress")
 	s.String("progress", "auto", "how to show progress: auto, plain or none")
+	registriesFlag(c)
 	return c
 }
 
