@@ -11,6 +11,7 @@
 //	minictr-image [--root DIR] commit [--author NAME] [--change INSTRUCTION]... [--message TEXT] IMAGE [NAME] < LAYER
 //	minictr-image [--root DIR] import [--change INSTRUCTION]... [--message TEXT] FILE|- [NAME]
 //	minictr-image [--root DIR] save [--output FILE|DIR|-] [--format docker-archive|oci-archive|oci-dir] [--platform OS/ARCH[/VARIANT]] NAME...
+//	minictr-image [--root DIR] push [--quiet] [--progress auto|plain|none] [--registries-conf FILE] NAME
 //	minictr-image login [--username NAME] [--password-stdin] [SERVER]
 //	minictr-image logout [SERVER]
 //
@@ -76,6 +77,7 @@ func subcommands() map[string]subcommand {
 		"commit": {"commit [--author NAME] [--change INSTRUCTION]... [--message TEXT] IMAGE [NAME] < LAYER", [2]int{1, 2}, declareCommit, commit},
 		"import": {"import [--change INSTRUCTION]... [--message TEXT] FILE|- [NAME]", [2]int{1, 2}, declareImport, importTree},
 		"save":   {"save [--output FILE|DIR|-] [--format docker-archive|oci-archive|oci-dir] [--platform OS/ARCH[/VARIANT]] NAME...", [2]int{1, math.MaxInt}, declareSave, save},
+		"push":   {"push [--quiet] [--progress auto|plain|none] [--registries-conf FILE] NAME", [2]int{1, 1}, declarePush, push},
 		"login":  {"login [--username NAME] [--password-stdin] [--registries-conf FILE] [SERVER]", [2]int{0, 1}, declareLogin, login},
 		"logout": {"logout [SERVER]", [2]int{0, 1}, declareRegistries, logout},
 	}

@@ -21,15 +21,21 @@ const (
 	phaseUnpack
 	phaseDone
 	phaseExists
+
+	phaseUpload
+	phaseUploaded
+	phaseMounted
 )
 
-var phaseWords = []string{"Waiting", "Downloading", "Download complete", "Unpacking", "Pull complete", "Already exists"}
+var phaseWords = []string{"Waiting", "Downloading", "Download complete", "Unpacking", "Pull complete", "Already exists", "Pushing", "Pushed", "Mounted"}
 
 // progress shows what happens to the layers of an image. Its methods may be
 // called from several goroutines.
 type progress interface {
 	// update tells that layer i came to done of total bytes in the phase.
 	update(i int, p phase, done, total int64)
+	// say shows a line about what takes time.
+	say(text string)
 	// finish leaves the display in its last state.
 	finish()
 }
@@ -56,6 +62,7 @@ func newProgress(mode string, quiet bool, w io.Writer, names []string) (progress
 type silent struct{}
 
 func (silent) update(int, phase, int64, int64) {}
+func (silent) say(string)                      {}
 func (silent) finish()                         {}
 
 // lines prints a line for each change of phase.
@@ -74,6 +81,12 @@ func (l *lines) update(i int, p phase, _, _ int64) {
 	}
 	l.last[i] = p
 	fmt.Fprintf(l.w, "%s: %s\n", l.names[i], phaseWords[p])
+}
+
+func (l *lines) say(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fmt.Fprintf(l.w, "minictr: %s\n", visible(text))
 }
 
 func (l *lines) finish() {}
@@ -107,6 +120,20 @@ func (b *bars) update(i int, p phase, done, total int64) {
 	}
 }
 
+// say puts the line above the layers', which are drawn again below it (CSI J
+// erases to the end of the screen).
+func (b *bars) say(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	up := ""
+	if b.drawn {
+		up = fmt.Sprintf("\x1b[%dA\r\x1b[J", len(b.names))
+	}
+	fmt.Fprintf(b.w, "%sminictr: %s\n", up, visible(text))
+	b.drawn = false
+	b.draw()
+}
+
 func (b *bars) finish() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -132,7 +159,7 @@ func (b *bars) draw() {
 //	4abcf2066143: Downloading [===========>                  ]  1.3MB/3.5MB
 func bar(name string, s state, width int) string {
 	text := name + ": " + phaseWords[s.phase]
-	if s.phase == phaseFetch || s.phase == phaseUnpack {
+	if s.phase == phaseFetch || s.phase == phaseUnpack || s.phase == phaseUpload {
 		numbers := " " + megabytes(s.done) + "/" + megabytes(s.total)
 		if room := min(50, width-len(text)-len(numbers)-3); room >= 10 && s.total > 0 {
 			filled := int(min(s.done, s.total) * int64(room) / s.total)

@@ -71,6 +71,7 @@ func (c *command) pullInto(ctx context.Context, tx *rootfs.Transaction, ref root
 		return nil, err
 	}
 	defer show.finish()
+	client.Notify = show.say
 	return install(ctx, tx, img, []rootfs.Reference{ref}, show)
 }
 

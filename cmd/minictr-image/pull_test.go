@@ -196,8 +196,30 @@ func TestPullFails(t *testing.T) {
 		{"web page", "manifest is not JSON of the right form: invalid character '<' looking for beginning of value", "", answer("/manifests/", 200, "text/html", "<html>")},
 		{"other JSON", "manifest is neither that of an image nor an index", "", answer("/manifests/", 200, oci, `{"schemaVersion":2}`)},
 		{"schema 1", "image is in Docker's schema 1 format, which is not supported", "push it again with a Docker of this decade, or `docker save` it and `minictr load` the archive", answer("/manifests/", 200, string(types.DockerManifestSchema1Signed), `{"schemaVersion":1,"fsLayers":[]}`)},
+		{"image and index", "manifest is both that of an image and an index", "", answer("/manifests/", 200, string(types.OCIImageIndex), `{"schemaVersion":2,"manifests":[],"layers":[]}`)},
+		{"index with a configuration", "manifest is both that of an image and an index", "", answer("/manifests/", 200, "text/plain", `{"schemaVersion":2,"manifests":[],"config":{}}`)},
+		{"calls itself an index", "manifest says that it is application/vnd.oci.image.index.v1+json, which it is not", "", answer("/manifests/", 200, "text/plain", `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","config":{"digest":"`+blob+`"},"layers":[]}`)},
+		{"calls itself an image", "manifest says that it is application/vnd.docker.distribution.manifest.v2+json, which it is not", "", answer("/manifests/", 200, "", `{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","manifests":[]}`)},
+		{"is called an image", "registry says that the manifest is application/vnd.oci.image.manifest.v1+json, which it is not", "", answer("/manifests/", 200, oci, `{"schemaVersion":2,"manifests":[]}`)},
+		{"is called an index", "registry says that the manifest is application/vnd.oci.image.index.v1+json, which it is not", "", answer("/manifests/", 200, string(types.OCIImageIndex), `{"schemaVersion":2,"config":{"digest":"`+blob+`"},"layers":[]}`)},
+		{"artifact", "not a container image, but an artifact of type application/vnd.example.sbom", "", answer("/manifests/", 200, oci, `{"schemaVersion":2,"artifactType":"application/vnd.example.sbom","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"`+blob+`","size":2},"layers":[]}`)},
+		{"chart", "not a container image, but application/vnd.cncf.helm.config.v1+json", "", answer("/manifests/", 200, oci, `{"schemaVersion":2,"config":{"mediaType":"application/vnd.cncf.helm.config.v1+json","digest":"`+blob+`","size":2},"layers":[]}`)},
+		{"no digest", "manifest is neither that of an image nor an index", "", answer("/manifests/", 200, oci, `{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","size":2}}`)},
 		{"empty index", "no image for linux/HOSTARCH in the index", "", answer("/manifests/", 200, string(types.OCIImageIndex), `{"schemaVersion":2,"manifests":[]}`)},
 		{"layer missing", "registry HOST does not have blob " + blob, "", answer(blob, 404, "", "")},
+		{"layer elsewhere", "registry HOST does not have blob " + blob + ", but names other places for it, which are not asked", "", func(w http.ResponseWriter, r *http.Request) bool {
+			switch {
+			case strings.Contains(r.URL.Path, blob):
+				w.WriteHeader(404)
+			case strings.Contains(r.URL.Path, "/manifests/"):
+				raw, _ := img.RawManifest()
+				w.Header().Set("Content-Type", oci)
+				_, _ = w.Write(bytes.ReplaceAll(raw, []byte(`"digest":"`+blob+`"`), []byte(`"urls":["http://198.51.100.7/blob"],"digest":"`+blob+`"`)))
+			default:
+				return false
+			}
+			return true
+		}},
 		{"layer truncated", fmt.Sprintf("blob %s: truncated: %d of %d bytes", blob, 10, len(content)), "", func(w http.ResponseWriter, r *http.Request) bool {
 			if !strings.Contains(r.URL.Path, blob) {
 				return false
@@ -369,8 +391,12 @@ func TestPullResumes(t *testing.T) {
 	check(t, child.Start())
 	t.Cleanup(func() { _ = child.Process.Kill() }) // mostly it has ended
 	<-reached
-	partial := root + "/images/partial/" + d.Hex
-	for deadline := time.Now().Add(10 * time.Second); sizeOf(partial) < cut && time.Now().Before(deadline); {
+	partial := func(l v1.Layer) int64 {
+		d, _ := l.Digest()
+		return sizeOf(root + "/images/partial/" + d.Hex)
+	}
+	small, _ := layers[0].Size()
+	for deadline := time.Now().Add(10 * time.Second); (partial(layers[1]) < cut || partial(layers[0]) < small) && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	check(t, child.Process.Kill())

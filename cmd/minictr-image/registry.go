@@ -54,6 +54,12 @@ func (r fromRegistry) manifest(ctx context.Context, digest v1.Hash) ([]byte, err
 	return m.Raw, agree(m)
 }
 
+// blob asks the registry and nobody else: where a manifest says that a blob is to
+// be had (urls) may be anywhere, and is asked by this machine.
 func (r fromRegistry) blob(ctx context.Context, blob v1.Descriptor, from int64) (body io.ReadCloser, begins int64, err error) {
-	return r.repository.Blob(ctx, blob.Digest.String(), blob.Size, from)
+	body, begins, err = r.repository.Blob(ctx, blob.Digest.String(), blob.Size, from)
+	if registry.IsNotFound(err) && len(blob.URLs) > 0 {
+		err = fmt.Errorf("%w, but names other places for it, which are not asked", err)
+	}
+	return body, begins, err
 }

@@ -53,6 +53,7 @@ func commands() []command {
 		{"version", groupLook, "print the versions of minictr and of the host", versionCommand},
 		{"images", groupImages, "list images", imagesCommand},
 		{"pull", groupImages, "pull an image from a registry", pullCommand},
+		{"push", groupImages, "push an image to a registry", pushCommand},
 		{"login", groupImages, "log in to a registry", loginCommand},
 		{"logout", groupImages, "forget the credentials for a registry", logoutCommand},
 		{"load", groupImages, "load images from an archive", loadCommand},

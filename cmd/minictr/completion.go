@@ -44,6 +44,7 @@ func completions() []completion {
 		{"save", (*app).imageNames, (*app).imageNames},
 		{"tag", (*app).imageNames, (*app).imageNames},
 		{"history", (*app).imageNames, nothing},
+		{"push", (*app).imageNames, nothing},
 		{"rmi", (*app).imageNames, (*app).imageNames},
 		{"image rm", (*app).imageNames, (*app).imageNames},
 		{"image ls", (*app).imageNames, nothing},
@@ -51,6 +52,7 @@ func completions() []completion {
 		{"image save", (*app).imageNames, (*app).imageNames},
 		{"image tag", (*app).imageNames, (*app).imageNames},
 		{"image history", (*app).imageNames, nothing},
+		{"image push", (*app).imageNames, nothing},
 		{"image inspect", (*app).imageNames, (*app).imageNames},
 		{"volume inspect", (*app).volumeNames, (*app).volumeNames},
 		{"volume rm", (*app).volumeNames, (*app).volumeNames},
@@ -74,6 +76,7 @@ func flagCompletions() map[string]map[string][]string {
 		"container prune": {"filter": prunes}, "system prune": {"filter": prunes}, "volume prune": {"filter": prunes},
 		"ps":        {"filter": {"ancestor=", "exited=", "id=", "label=", "name=", "network=", "status=created", "status=running", "status=exited", "volume="}},
 		"volume ls": {"filter": {"dangling=true", "dangling=false", "driver=local", "label=", "name="}},
+		"push":      {"progress": {"auto", "plain", "none"}},
 	}
 }
 

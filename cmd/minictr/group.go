@@ -16,6 +16,7 @@ func imageCommand(a *app) *cobra.Command {
 		{"ls", "", "list images", imagesCommand},
 		{"rm", "", "remove images", rmiCommand},
 		{"pull", "", "pull an image from a registry", pullCommand},
+		{"push", "", "push an image to a registry", pushCommand},
 		{"load", "", "load images from an archive", loadCommand},
 		{"save", "", "write images into an archive", saveCommand},
 		{"import", "", "make an image from a root file system", importCommand},

@@ -13,6 +13,18 @@ func registriesFlag(c *cobra.Command) {
 	c.Flags().String("registries-conf", "", "configuration of registries in place of /etc/minictr/registries.conf or /etc/containers/registries.conf (also $MINICTR_REGISTRIES_CONF)")
 }
 
+func pushCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "push [FLAGS] IMAGE", Args: cobra.ExactArgs(1), RunE: a.handOn("push"),
+		Long: "Push uploads an image to the registry that its name says, as it was pulled, loaded or built:\nthe digest stays the same. Of an image for several platforms it is the one that is here.",
+	}
+	s := c.Flags()
+	s.BoolP("quiet", "q", false, "show no progress")
+	s.String("progress", "auto", "how to show progress: auto, plain or none")
+	registriesFlag(c)
+	return c
+}
+
 func loginCommand(a *app) *cobra.Command {
 	var password string
 	c := &cobra.Command{

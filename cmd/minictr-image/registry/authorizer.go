@@ -21,6 +21,7 @@ type authorizer struct {
 	router     router
 	shown      string // registry, for errors
 	credential Credential
+	pushes     bool // and not only pulls; for hints
 
 	mu     sync.Mutex
 	scopes []string // what tokens are asked for
@@ -165,6 +166,8 @@ func (a *authorizer) accessHelp() string {
 	switch c := a.credential; {
 	case !c.isEmpty():
 		help = fmt.Sprintf("the credentials are from %s; `minictr login %s` replaces them, `minictr logout %s` forgets them", c.From, a.shown, a.shown)
+	case a.pushes:
+		help = fmt.Sprintf("to push takes an account: `minictr login %s`", a.shown)
 	default:
 		help = fmt.Sprintf("the repository may be private, or not exist: check the name, or `minictr login %s`", a.shown)
 	}

@@ -33,7 +33,7 @@ func (c *Client) ForPull(ctx context.Context, ref rootfs.Reference) ([]*Reposito
 	endpoints, err := c.Config.endpointsFor(ref)
 	var list []*Repository
 	for _, e := range endpoints {
-		r, err := c.open(ctx, e, "pull")
+		r, err := c.open(ctx, e, repositoryScope(e.path, "pull"))
 		if err != nil {
 			return nil, err
 		}
@@ -43,20 +43,32 @@ func (c *Client) ForPull(ctx context.Context, ref rootfs.Reference) ([]*Reposito
 }
 
 // ForPush returns the repository that the name says. Nothing is sent yet.
-func (c *Client) ForPush(ctx context.Context, ref rootfs.Reference) (*Repository, error) {
+// mountFrom are the repositories that Mount may be asked for: a token must be
+// good for them, too.
+func (c *Client) ForPush(ctx context.Context, ref rootfs.Reference, mountFrom ...string) (*Repository, error) {
 	e, err := c.Config.endpointToPush(ref)
 	if err != nil {
 		return nil, err
 	}
-	return c.open(ctx, e, "pull,push")
+	scopes := []string{repositoryScope(e.path, "pull,push")}
+	for _, from := range mountFrom {
+		scopes = append(scopes, repositoryScope(from, "pull"))
+	}
+	r, err := c.open(ctx, e, scopes...)
+	if err == nil {
+		r.authorizer.pushes = true
+	}
+	return r, err
 }
 
-func (c *Client) open(ctx context.Context, e endpoint, actions string) (*Repository, error) {
+func repositoryScope(path, actions string) string { return "repository:" + path + ":" + actions }
+
+func (c *Client) open(ctx context.Context, e endpoint, scopes ...string) (*Repository, error) {
 	credential, err := c.Credentials.find(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	return c.openAs(e, credential, "repository:"+e.path+":"+actions), nil
+	return c.openAs(e, credential, scopes...), nil
 }
 
 func (c *Client) openAs(e endpoint, credential Credential, scopes ...string) *Repository {
