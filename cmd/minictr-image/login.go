@@ -109,6 +109,7 @@ func (c *command) askCredential(ctx context.Context) (registry.Credential, error
 	if c.username == "" {
 		name, err := c.ask(ctx, "Username: ", func() ([]byte, error) { return readLine(terminal) })
 		if err != nil {
+			fmt.Fprintln(c.errors) // the line of the question has no end
 			return credential, err
 		}
 		credential.Username = strings.TrimSpace(string(name))
@@ -152,6 +153,9 @@ func (c *command) ask(ctx context.Context, question string, read func() ([]byte,
 	}()
 	select {
 	case a := <-answered:
+		if errors.Is(a.err, io.EOF) {
+			a.err = errors.New("no answer")
+		}
 		return a.text, plain(a.err)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)

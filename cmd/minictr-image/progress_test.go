@@ -19,6 +19,7 @@ func TestBar(t *testing.T) {
 		{state{phaseUnpack, 500, 1000}, 79, "4abcf2066143: Unpacking [====================>                    ] 0.5kB/1.0kB"},
 		{state{phaseUnpack, 500, 0}, 79, "4abcf2066143: Unpacking 0.5kB/0.0kB"},
 		{state{phaseFetch, 1, 2}, 30, "4abcf2066143: Downloading 0.0k"},
+		{state{phaseUpload, 500, 1000}, 79, "4abcf2066143: Pushing [=====================>                     ] 0.5kB/1.0kB"},
 		{state{phaseDone, 0, 0}, 20, "4abcf2066143: Pull c"},
 	} {
 		got := bar("4abcf2066143", c.s, c.width)
@@ -39,6 +40,24 @@ func TestBarsStayInPlace(t *testing.T) {
 	text := out.String()
 	if strings.Count(text, "\n") != 6 || strings.Count(text, "\x1b[2A") != 2 || !strings.HasSuffix(text, "\rtwo: Already exists\x1b[K\n") {
 		t.Errorf("%q", text)
+	}
+}
+
+// TestSay: a notice stands above the bars, which are drawn again.
+func TestSay(t *testing.T) {
+	var out bytes.Buffer
+	b := &bars{w: &out, width: 60, names: []string{"one"}, now: make([]state, 1)}
+	b.say("before")
+	b.say("a\x1b[2Jb")
+	want := "minictr: before\n\rone: Waiting\x1b[K\n\x1b[1A\r\x1b[Jminictr: a[2Jb\n\rone: Waiting\x1b[K\n"
+	if out.String() != want {
+		t.Errorf("%q", out.String())
+	}
+	out.Reset()
+	(&lines{w: &out}).say("line")
+	silent{}.say("nothing")
+	if out.String() != "minictr: line\n" {
+		t.Errorf("%q", out.String())
 	}
 }
 

@@ -3,12 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
+	"time"
 
 	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime"
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // useImage finds the image, pulls it where it has to, and takes from it what the
@@ -94,12 +98,43 @@ func (a *app) imageProgram(args ...string) error {
 	}
 	c := exec.Command(path, append([]string{"--root", a.root}, args...)...)
 	c.Stdin, c.Stdout, c.Stderr = a.in, a.out, a.err
-	err = c.Run()
+	if err := c.Start(); err != nil {
+		return err
+	}
+	stop := outliving(c.Process)
+	err = c.Wait()
+	stop()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return exitError(exitFailed) // it has said why
 	}
 	return err
+}
+
+// outliving keeps signals from ending this process before p, which has to clean
+// up and perhaps to restore the terminal. A SIGINT of the terminal goes to both:
+// it is handed on only to a p that does not care.
+func outliving(p *os.Process) (stop func()) {
+	signals, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM)
+	go func() {
+		select {
+		case s := <-signals:
+			if s == unix.SIGINT {
+				select {
+				case <-time.After(2 * time.Second):
+				case <-ended:
+					return
+				}
+			}
+			_ = p.Signal(s) // it may have ended just now
+		case <-ended:
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(ended)
+	}
 }
 
 // command works out what the container runs and with what environment: the

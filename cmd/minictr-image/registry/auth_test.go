@@ -84,11 +84,11 @@ func TestTokenExpires(t *testing.T) {
 	r := startTokenRegistry(t)
 	client, _ := quick(t)
 	client.Credentials = credentials(t, map[string]string{r.registry.host: "alice:s3cret"})
-	list, err := client.ForPull(context.Background(), parseReference(t, r.registry.host+"/x/y"))
+	repository, err := client.open(context.Background(), newEndpoint(r.registry.host+"/x/y", false))
 	check(t, err)
 	for _, valid := range []string{"first", "second"} {
 		r.valid = valid
-		if _, err := list[0].Manifest(context.Background(), "1"); err != nil {
+		if _, err := repository.Manifest(context.Background(), "1"); err != nil {
 			t.Errorf("%s: %v", valid, err)
 		}
 	}

@@ -331,9 +331,9 @@ func TestBlob(t *testing.T) {
 				}
 			})
 			client, _ := quick(t)
-			list, err := client.ForPull(context.Background(), parseReference(t, s.host+"/x/y"))
+			repository, err := client.open(context.Background(), newEndpoint(s.host+"/x/y", false))
 			check(t, err)
-			body, start, err := list[0].Blob(context.Background(), digest, 10, c.offset)
+			body, start, err := repository.Blob(context.Background(), digest, 10, c.offset)
 			var data []byte
 			if err == nil {
 				data, err = io.ReadAll(body)

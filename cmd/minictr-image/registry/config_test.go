@@ -92,6 +92,10 @@ prefix = "tagged.example/a:old"
 location = "attic.example/a"
 
 [[registry]]
+prefix = "nameless.example/a/b"
+location = "x.example"
+
+[[registry]]
 prefix = "tagged.example/b:1"
 insecure = true
 `)
@@ -120,6 +124,8 @@ insecure = true
 		"tagged.example/a:old":           "attic.example/a",
 		"tagged.example/a:new":           "tagged.example/a",
 		"tagged.example/b:1":             "tagged.example/b(insecure)",
+		"nameless.example/a/b/c":         "x.example/c",
+		"nameless.example/a/b":           `prefix "nameless.example/a/b" in ` + file + " moves nameless.example/a/b to x.example, which leaves it no name",
 		"untouched.example:5000/x/y/z:1": "untouched.example:5000/x/y/z",
 	} {
 		endpoints, err := c.endpointsFor(parseReference(t, name))

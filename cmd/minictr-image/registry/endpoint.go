@@ -15,8 +15,10 @@ type endpoint struct {
 	path     string // repository
 	shown    string // what people call it: "docker.io", "mirror.local/hub"
 	insecure bool   // TLS need not be verified, and need not be there
-	mirror   bool
 }
+
+// String is how people call the repository.
+func (e endpoint) String() string { return e.shown + "/" + e.path }
 
 // The Hub's API is not at the host that is in its images' names.
 const (
@@ -40,15 +42,19 @@ func (c *Config) endpointsFor(ref rootfs.Reference) ([]endpoint, error) {
 		if ref.Digest != "" && m.Pull == pullTagOnly || ref.Digest == "" && (m.Pull == pullDigestOnly || r.MirrorByDigestOnly) {
 			continue
 		}
-		e := newEndpoint(m.Location+rest, m.Insecure)
-		e.mirror = true
-		list = append(list, e)
+		list = append(list, newEndpoint(m.Location+rest, m.Insecure))
 	}
 	location := ref.Repository()
 	if r.Location != "" {
 		location = r.Location + rest
 	}
-	return append(list, newEndpoint(location, r.Insecure)), nil
+	list = append(list, newEndpoint(location, r.Insecure))
+	for _, e := range list {
+		if e.path == "" {
+			return nil, &Error{Text: fmt.Sprintf("prefix %q in %s moves %s to %s, which leaves it no name", r.Prefix, r.file, ref.Repository(), e.host)}
+		}
+	}
+	return list, nil
 }
 
 // endpointToPush returns where to push the image: where its name says.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/minictr/minictr/rootfs"
@@ -13,22 +14,32 @@ import (
 // registry itself, and the manifest. When none has it, the error says what each
 // of them said.
 func (c *Client) Find(ctx context.Context, ref rootfs.Reference) (*Repository, Manifest, error) {
-	repositories, err := c.ForPull(ctx, ref)
+	endpoints, err := c.Config.endpointsFor(ref)
 	if err != nil {
 		return nil, Manifest{}, err
 	}
 	var failed []error
-	for i, r := range repositories {
-		m, err := r.Manifest(ctx, cmp.Or(ref.Digest, ref.Tag))
+	for i, e := range endpoints {
+		r, m, err := c.get(ctx, e, ref)
 		if err == nil || ctx.Err() != nil {
 			return r, m, err
 		}
 		failed = append(failed, err)
-		if i+1 < len(repositories) {
-			c.notify(err.Error() + "; trying " + repositories[i+1].String())
+		if i+1 < len(endpoints) {
+			c.notify(fmt.Sprintf("%v; trying %v", err, endpoints[i+1]))
 		}
 	}
 	return nil, Manifest{}, together(failed)
+}
+
+// get fetches the manifest from one place.
+func (c *Client) get(ctx context.Context, e endpoint, ref rootfs.Reference) (*Repository, Manifest, error) {
+	r, err := c.open(ctx, e, repositoryScope(e.path, "pull"))
+	if err != nil {
+		return nil, Manifest{}, err
+	}
+	m, err := r.Manifest(ctx, cmp.Or(ref.Digest, ref.Tag))
+	return r, m, err
 }
 
 // together is one line of all failures, with the hint of the last: that of the

@@ -27,21 +27,6 @@ type Repository struct {
 	scheme string // of URLs; empty until it is known
 }
 
-// ForPull returns the repositories where the image may be, in the order in which
-// they are to be tried. Nothing is sent yet.
-func (c *Client) ForPull(ctx context.Context, ref rootfs.Reference) ([]*Repository, error) {
-	endpoints, err := c.Config.endpointsFor(ref)
-	var list []*Repository
-	for _, e := range endpoints {
-		r, err := c.open(ctx, e, repositoryScope(e.path, "pull"))
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, r)
-	}
-	return list, err
-}
-
 // ForPush returns the repository that the name says. Nothing is sent yet.
 // mountFrom are the repositories that Mount may be asked for: a token must be
 // good for them, too.
@@ -75,12 +60,6 @@ func (c *Client) openAs(e endpoint, credential Credential, scopes ...string) *Re
 	a := &authorizer{router: router{c, e.host, e.insecure}, shown: e.shown, credential: credential, scopes: scopes}
 	return &Repository{client: c, endpoint: e, authorizer: a, http: a.router.httpClient(a)}
 }
-
-// String is how people call the repository.
-func (r *Repository) String() string { return r.shown + "/" + r.path }
-
-// Host is how people call the registry.
-func (r *Repository) Host() string { return r.shown }
 
 // mediaTypes are the kinds of manifest that are asked for. Schema 1 is among
 // them so that it is refused by its name.
