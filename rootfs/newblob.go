@@ -88,7 +88,10 @@ func (t *Transaction) checkBlobs(layers []Layer) error {
 		}
 		file := t.store.partialFile(l.Blob)
 		st, err := os.Lstat(file)
-		if err == nil && (!t.own[file] || st.Size() != l.BlobSize) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && t.HasBlob(l.Blob, l.BlobSize):
+			err = nil // another process has just given it its name
+		case err == nil && (!t.own[file] || st.Size() != l.BlobSize):
 			err = errors.New("it is not whole")
 		}
 		if err != nil {
