@@ -22,15 +22,11 @@ func (a *app) useImage(cmd *cobra.Command, f *runFlags, args []string) error {
 		f.Image.Rootfs = f.rootfs
 		return f.command(cmd, rootfs.Config{}, args)
 	}
-	release, err := rootfs.OpenStore(a.root).Use() // until the container's config names the image
+	image, release, err := a.findImage(args[0], f.pull, f.platform)
 	if err != nil {
 		return err
 	}
 	f.release = release
-	image, err := a.findImage(args[0], f.pull, f.platform)
-	if err != nil {
-		return err
-	}
 	if err := judge(image.Config); err != nil {
 		return fmt.Errorf("image %s: %w", args[0], err)
 	}
@@ -63,19 +59,20 @@ func judge(c rootfs.Config) error {
 	return nil
 }
 
-// findImage returns the image from the store, pulling it as --pull says.
-func (a *app) findImage(name, pull, platform string) (*rootfs.Image, error) {
-	store := rootfs.OpenStore(a.root)
+// findImage returns the image from the store, pulling it as --pull says. It stays
+// there until release is called, which the caller does when the container's
+// config names it. A pull cannot end while somebody holds that.
+func (a *app) findImage(name, pull, platform string) (image *rootfs.Image, release func(), err error) {
 	switch pull {
 	case "always":
 	case "missing", "never":
-		image, err := store.Lookup(name)
+		image, release, err = a.holdImage(name)
 		if err == nil || pull == "never" || !is[*rootfs.NotFoundError](err) {
-			return image, err
+			return image, release, err
 		}
 		fmt.Fprintf(a.err, "image %s is not here; pulling it\n", name)
 	default:
-		return nil, usageError{fmt.Errorf("--pull %q: there are always, missing and never", pull)}
+		return nil, nil, usageError{fmt.Errorf("--pull %q: there are always, missing and never", pull)}
 	}
 	args := []string{"pull"}
 	if platform != "" {
@@ -84,9 +81,22 @@ func (a *app) findImage(name, pull, platform string) (*rootfs.Image, error) {
 	quiet := *a
 	quiet.out = a.err // standard output is the container's
 	if err := quiet.imageProgram(append(args, name)...); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return store.Lookup(name)
+	return a.holdImage(name)
+}
+
+// holdImage looks the image up and keeps it from being taken away.
+func (a *app) holdImage(name string) (image *rootfs.Image, release func(), err error) {
+	store := rootfs.OpenStore(a.root)
+	if release, err = store.Use(); err != nil {
+		return nil, nil, err
+	}
+	if image, err = store.Lookup(name); err != nil {
+		release()
+		return nil, nil, err
+	}
+	return image, release, nil
 }
 
 // imageProgram runs minictr-image, which holds all that talks to registries and
