@@ -29,6 +29,12 @@ const (
 
 var phaseWords = []string{"Waiting", "Downloading", "Download complete", "Unpacking", "Pull complete", "Already exists", "Pushing", "Pushed", "Mounted"}
 
+// follows reports whether a layer that is in one phase is shown in another. It is
+// unpacked while it is downloaded: until it is here, that is what counts.
+func follows(now, then phase) bool {
+	return then >= now && (now != phaseFetch || then != phaseUnpack)
+}
+
 // progress shows what happens to the layers of an image. Its methods may be
 // called from several goroutines.
 type progress interface {
@@ -76,7 +82,7 @@ type lines struct {
 func (l *lines) update(i int, p phase, _, _ int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p == l.last[i] {
+	if p == l.last[i] || !follows(l.last[i], p) {
 		return
 	}
 	l.last[i] = p
@@ -113,6 +119,9 @@ const redrawEvery = 100 * time.Millisecond
 func (b *bars) update(i int, p phase, done, total int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !follows(b.now[i].phase, p) {
+		return
+	}
 	changed := b.now[i].phase != p
 	b.now[i] = state{p, done, total}
 	if changed || time.Since(b.at) >= redrawEvery {

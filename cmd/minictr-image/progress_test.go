@@ -43,6 +43,30 @@ func TestBarsStayInPlace(t *testing.T) {
 	}
 }
 
+// TestOverlap: a layer that is unpacked while it is downloaded has one line for
+// each phase, and no bar that jumps.
+func TestOverlap(t *testing.T) {
+	var plain, drawn bytes.Buffer
+	l := &lines{w: &plain, names: []string{"one"}, last: make([]phase, 1)}
+	b := &bars{w: &drawn, width: 60, names: []string{"one"}, now: make([]state, 1)}
+	for _, p := range []progress{l, b} {
+		p.update(0, phaseFetch, 1, 10)
+		p.update(0, phaseUnpack, 1, 10)
+		p.update(0, phaseFetch, 10, 10)
+		p.update(0, phaseFetched, 0, 0)
+		p.update(0, phaseUnpack, 5, 10)
+		p.update(0, phaseDone, 0, 0)
+		p.update(0, phaseUnpack, 10, 10)
+		p.finish()
+	}
+	if want := "one: Downloading\none: Download complete\none: Unpacking\none: Pull complete\n"; plain.String() != want {
+		t.Errorf("%q", plain.String())
+	}
+	if n := strings.Count(drawn.String(), "Unpacking"); n != 1 || !strings.HasSuffix(drawn.String(), "one: Pull complete\x1b[K\n") {
+		t.Errorf("%q", drawn.String())
+	}
+}
+
 // TestSay: a notice stands above the bars, which are drawn again.
 func TestSay(t *testing.T) {
 	var out bytes.Buffer

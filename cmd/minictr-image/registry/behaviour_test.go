@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -365,6 +366,35 @@ func TestSlowIsNotSilent(t *testing.T) {
 	client, _ := quick(t)
 	if m, got := manifestOf(t, client, s.host+"/x/y"); got != "" || len(m.Raw) != 10 {
 		t.Error(got)
+	}
+}
+
+// TestRestart: a registry that goes away in the middle is waited for a little; one
+// that was never there is not.
+func TestRestart(t *testing.T) {
+	s := startServer(t, answer(200, nil, "{}"))
+	client, said := quick(t)
+	dials, down := 0, 0
+	client.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dials++; down > 0 {
+			down--
+			return nil, &net.OpError{Op: "dial", Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 443}, Err: syscall.ECONNREFUSED}
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	repository, err := client.open(context.Background(), newEndpoint(s.host+"/x/y", false))
+	check(t, err)
+	_, err = repository.Manifest(context.Background(), "1")
+	check(t, err)
+	time.Sleep(100 * time.Millisecond) // until the connection is one that is kept
+	client.Close()                     // so that another must be made
+	down = 2
+	if _, err = repository.Manifest(context.Background(), "1"); err != nil || strings.Count(said.String(), "connection refused; trying again in ") != 2 {
+		t.Errorf("%v, %q", err, said)
+	}
+	dials, down = 0, 100
+	if _, got := manifestOf(t, client, "elsewhere.test/x/y"); !strings.HasPrefix(got, "cannot reach registry elsewhere.test: dial 192.0.2.1:443: connection refused") || dials != 1 {
+		t.Errorf("%s after %d attempts", got, dials)
 	}
 }
 

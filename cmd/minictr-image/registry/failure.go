@@ -27,6 +27,7 @@ type Error struct {
 	said       string        // its status in words
 	codes      []string      // of the API
 	retryAfter time.Duration // what it asked for
+	lost       bool          // there was a connection before
 }
 
 func (e *Error) Error() string { return e.Text }

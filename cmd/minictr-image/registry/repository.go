@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -224,7 +225,14 @@ func (r *Repository) sendOnce(ctx context.Context, c call) (*http.Response, erro
 		return nil, err
 	}
 	answer, err := r.http.Do(request)
-	return answer, r.explain(err)
+	if err = r.explain(err); err == nil {
+		return answer, nil
+	}
+	var dial *net.OpError
+	if e, ok := err.(*Error); ok && errors.As(err, &dial) && dial.Op == "dial" { //nolint:errorlint // explain's own, not yet wrapped
+		e.lost = true // connect has reached it
+	}
+	return nil, err
 }
 
 func (r *Repository) request(ctx context.Context, c call) (*http.Request, error) {

@@ -28,6 +28,7 @@ var retries = []struct {
 	{status(http.StatusTooManyRequests), 4},
 	{status(http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout), 4},
 	{isBroken, 4},
+	{isLost, 4},
 	{isSilence, 2}, // each costs the whole patience
 }
 
@@ -41,6 +42,12 @@ func status(codes ...int) func(error) bool {
 // isBroken reports whether a connection ended in the middle of an exchange.
 func isBroken(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNABORTED)
+}
+
+// isLost reports whether a host is not there any more: it may be starting again.
+func isLost(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.lost
 }
 
 // MayRetry reports whether the same request may end better another time.
