@@ -36,6 +36,9 @@ var mayImport = map[string][]string{
 	"runtime/seccomp/gen/profile":  {"runtime/seccomp", "runtime/capability"},
 	"runtime/seccomp/gen/syscalls": {},
 
+	// It packs the image that cmd/minictr-image carries.
+	"rootfs/gen/base": {},
+
 	"network":       {"runtime/step"},
 	"rootfs":        {"runtime/step"},
 	"rootfs/volume": {"rootfs", "runtime/step"},
@@ -51,8 +54,13 @@ var mayImport = map[string][]string{
 	"cmd/minictr-image/registry": {"rootfs"},
 
 	// The userland of minictr/base runs in containers; it shares nothing with the rest.
-	"cmd/minictr-base":        {"cmd/minictr-base/applet"},
-	"cmd/minictr-base/applet": {},
+	"cmd/minictr-base":         {"cmd/minictr-base/applet", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system"},
+	"cmd/minictr-base/applet":  {},
+	"cmd/minictr-base/pattern": {},
+	"cmd/minictr-base/shell":   {"cmd/minictr-base/applet"},
+	"cmd/minictr-base/files":   {"cmd/minictr-base/applet", "cmd/minictr-base/pattern"},
+	"cmd/minictr-base/text":    {"cmd/minictr-base/applet", "cmd/minictr-base/pattern"},
+	"cmd/minictr-base/system":  {"cmd/minictr-base/applet"},
 
 	"test/kernel": {},
 	"test/report": {},
@@ -68,13 +76,15 @@ var doors = map[string][]string{
 	"github.com/mdlayher/netlink":            {"network"},
 	"github.com/opencontainers/runtime-spec": {"runtime", "runtime/seccomp", "runtime/seccomp/gen/profile", "rootfs", "cgroups"},
 	"github.com/google/go-containerregistry": {"cmd/minictr-image"},
-	"github.com/klauspost/compress":          {"cmd/minictr-image"},
 	"github.com/BurntSushi/toml":             {"cmd/minictr-image/registry"},
+	"github.com/klauspost/compress":          {"cmd/minictr-image", "rootfs/gen/base"},
 	"github.com/spf13/cobra":                 {"cmd/minictr"},
 	"github.com/spf13/pflag":                 {"cmd/minictr"},
 	"github.com/moby/profiles/seccomp":       {"runtime/seccomp/gen/profile"},
 	"golang.org/x/sys":                       anyone,
-	"golang.org/x/term":                      {"runtime", "cmd/minictr", "cmd/minictr-image"},
+	"golang.org/x/term":                      {"runtime", "cmd/minictr", "cmd/minictr-image", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system"},
+	"mvdan.cc/sh/v3":                         {"cmd/minictr-base/shell"},
+	"github.com/benhoyt/goawk":               {"cmd/minictr-base/text"},
 	"github.com/google/go-cmp":               onlyTests,
 	"github.com/rogpeppe/go-internal":        onlyTests,
 	"github.com/opencontainers/go-digest":    {"cmd/minictr-image"},

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"strings"
 )
 
 // An Applet is one command of the base image.
@@ -16,12 +18,16 @@ type Applet struct {
 	Usage string // its synopsis, without the name: "[-la] [FILE…]"
 	Short string // what it does, in a few words
 	Run   func(c *Call) error
+
+	// Literal says that --help is an argument like another: echo, test.
+	Literal bool
 }
 
 // A Call is one run of an applet.
 type Call struct {
 	Name     string   // the applet's
 	Args     []string // behind the name
+	All      []Applet // of the program: the shell, xargs and such find them where PATH has none
 	In       io.Reader
 	Out, Err io.Writer
 }
@@ -39,17 +45,30 @@ func (e UsageError) Error() string { return string(e) }
 
 // Warn prints an error on the way, which does not end the applet: one of several
 // files that cannot be read. The applet returns ExitError(1) in the end.
-func (c *Call) Warn(err error) { fmt.Fprintf(c.Err, "%s: %v\n", c.Name, err) }
+func (c *Call) Warn(err error) { fmt.Fprintf(c.Err, "%s: %s\n", c.Name, plain(err)) }
 
-// Main runs the applet on the process's streams and returns its exit code.
-func (a Applet) Main(args []string) int {
-	return a.Exec(&Call{Name: a.Name, Args: args, In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+// plain says an error of package os as people are used to: the file and what is
+// wrong with it, without the name of a system call.
+func plain(err error) string {
+	var path *fs.PathError
+	var link *os.LinkError
+	var call *os.SyscallError
+	switch text := err.Error(); {
+	case errors.As(err, &path):
+		return strings.Replace(text, path.Error(), path.Path+": "+plain(path.Err), 1)
+	case errors.As(err, &link):
+		return strings.Replace(text, link.Error(), link.Old+" -> "+link.New+": "+plain(link.Err), 1)
+	case errors.As(err, &call):
+		return strings.Replace(text, call.Error(), call.Err.Error(), 1)
+	default:
+		return text
+	}
 }
 
 // Exec runs the applet, prints its error, and returns its exit code.
 func (a Applet) Exec(c *Call) int {
-	if len(c.Args) == 1 && c.Args[0] == "--help" && a.Name != "echo" && a.Name != "test" {
-		fmt.Fprintf(c.Out, "usage: %s %s\n%s\n", a.Name, a.Usage, a.Short)
+	if len(c.Args) == 1 && c.Args[0] == "--help" && !a.Literal {
+		fmt.Fprintf(c.Out, "usage: %s %s\n%s\n", c.Name, a.Usage, a.Short)
 		return 0
 	}
 	err := a.Run(c)
@@ -62,7 +81,7 @@ func (a Applet) Exec(c *Call) int {
 		return int(code)
 	case errors.As(err, &usage):
 		c.Warn(err)
-		fmt.Fprintf(c.Err, "usage: %s %s\n", a.Name, a.Usage)
+		fmt.Fprintf(c.Err, "usage: %s %s\n", c.Name, a.Usage)
 		return 2
 	}
 	c.Warn(err)
