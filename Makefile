@@ -31,8 +31,17 @@ LINT         := $(TOOLS)/golangci-lint-$(LINT_VERSION)
 help: ## Print this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# The program of the host, whatever GOARCH says; and the architecture that is built for.
+HOST_GO  := GOARCH= GOOS= $(GO)
+ARCH     := $(or $(GOARCH),$(shell $(GO) env GOARCH))
+
+# The layer of minictr/base, which minictr-image carries. Its files bear the time of the commit that changed it.
+.PHONY: base
+base:
+	SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct -- cmd/minictr-base rootfs/gen/base go.sum 2>/dev/null)) $(HOST_GO) run ./rootfs/gen/base $(ARCH) cmd/minictr-image/base/$(ARCH)
+
 .PHONY: build
-build: ## Build the static binaries of cmd/* into bin/
+build: base ## Build the static binaries of cmd/* into bin/
 	$(GO_BUILD) $(TRIMPATH) -o bin/ ./cmd/...
 
 .PHONY: build-arm64
@@ -41,7 +50,7 @@ build-arm64: ## Check that everything, tests included, compiles for arm64
 	GOARCH=arm64 $(GO) vet ./...
 
 .PHONY: test
-test: setup ## Run all tests; those of the kernel need root and are skipped without
+test: setup base ## Run all tests; those of the kernel need root and are skipped without
 	$(GO) vet ./...
 	$(GO) run ./test/report $(if $(CI),-allowed test/allowed-skips) $(GO_TEST) -json -timeout 10m ./...
 
@@ -59,7 +68,7 @@ bench: build ## Compare with runc, crun, podman and what the kernel itself costs
 	$(GO) run ./test/bench $(BENCH)
 
 .PHONY: demo
-demo: build ## Run Alpine and show how it is made (root; IMAGE=archive when offline)
+demo: build ## Run a container and show how it is made (root; IMAGE=archive for one of your own)
 	@test/demo.sh $(IMAGE)
 
 .PHONY: tools
@@ -101,8 +110,8 @@ cover: setup ## Measure the statements that the tests reach, across packages
 .PHONY: install
 install: build ## Install the binaries into PREFIX/bin (/usr/local/bin)
 	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 bin/minictr* $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $$(ls bin/minictr* | grep -vx bin/minictr-base) $(DESTDIR)$(PREFIX)/bin
 
 .PHONY: clean
-clean: ## Remove bin/
-	rm -rf bin
+clean: ## Remove what was built
+	rm -rf bin cmd/minictr-image/base/*/layer.*

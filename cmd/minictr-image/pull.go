@@ -47,6 +47,9 @@ func pull(ctx context.Context, c *command) error {
 }
 
 func (c *command) pullInto(ctx context.Context, tx *rootfs.Transaction, ref rootfs.Reference) (*rootfs.Image, error) {
+	if isBuiltin(ref) {
+		return c.pullBuiltin(ctx, tx, ref)
+	}
 	client, err := c.client(c.notice)
 	if err != nil {
 		return nil, err

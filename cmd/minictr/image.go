@@ -67,6 +67,10 @@ func (a *app) findImage(name, pull, platform string) (image *rootfs.Image, relea
 	case "always":
 	case "missing", "never":
 		image, release, err = a.holdImage(name)
+		if err == nil && pull == "missing" && isOutdated(image) {
+			release()
+			return a.updateBuiltin(name)
+		}
 		if err == nil || pull == "never" || !is[*rootfs.NotFoundError](err) {
 			return image, release, err
 		}
@@ -97,6 +101,33 @@ func (a *app) holdImage(name string) (image *rootfs.Image, release func(), err e
 		return nil, nil, err
 	}
 	return image, release, nil
+}
+
+// builtinImage is the full name of the image that minictr-image carries.
+const builtinImage = "docker.io/minictr/base:latest"
+
+// isOutdated reports whether it is the built-in image of another minictr. Its
+// labels, which are at hand, say so: no other launch pays for the question.
+func isOutdated(image *rootfs.Image) bool {
+	labels := image.Config.Labels
+	return image.Reference == builtinImage && labels["org.opencontainers.image.title"] == "minictr/base" &&
+		labels["org.opencontainers.image.version"] != version
+}
+
+// updateBuiltin puts this minictr's own built-in image into the store. Where it
+// has none, the one that is there goes on to serve.
+func (a *app) updateBuiltin(name string) (image *rootfs.Image, release func(), err error) {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer null.Close()
+	quiet := *a
+	quiet.out, quiet.err = null, null
+	if err := quiet.imageProgram("pull", "--quiet", name); err != nil && !is[exitError](err) {
+		return nil, nil, err
+	}
+	return a.holdImage(name)
 }
 
 // imageProgram runs minictr-image, which holds all that talks to registries and
