@@ -54,13 +54,17 @@ var mayImport = map[string][]string{
 	"cmd/minictr-image/registry": {"rootfs"},
 
 	// The userland of minictr/base runs in containers; it shares nothing with the rest.
-	"cmd/minictr-base":         {"cmd/minictr-base/applet", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system"},
+	"cmd/minictr-base":         {"cmd/minictr-base/applet", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system", "cmd/minictr-base/netapplet"},
 	"cmd/minictr-base/applet":  {},
 	"cmd/minictr-base/pattern": {},
 	"cmd/minictr-base/shell":   {"cmd/minictr-base/applet"},
 	"cmd/minictr-base/files":   {"cmd/minictr-base/applet", "cmd/minictr-base/pattern"},
 	"cmd/minictr-base/text":    {"cmd/minictr-base/applet", "cmd/minictr-base/pattern"},
 	"cmd/minictr-base/system":  {"cmd/minictr-base/applet"},
+
+	"cmd/minictr-base/netapplet":      {"cmd/minictr-base/applet", "cmd/minictr-base/netapplet/ip"},
+	"cmd/minictr-base/netapplet/ip":   {"cmd/minictr-base/applet", "cmd/minictr-base/netapplet/rtnl"},
+	"cmd/minictr-base/netapplet/rtnl": {},
 
 	"test/kernel": {},
 	"test/report": {},
@@ -73,7 +77,7 @@ var doors = map[string][]string{
 	"github.com/vishvananda/netlink":         {"network"},
 	"github.com/vishvananda/netns":           {"network"},
 	"github.com/google/nftables":             {"network"},
-	"github.com/mdlayher/netlink":            {"network"},
+	"github.com/mdlayher/netlink":            {"network", "cmd/minictr-base/netapplet/rtnl", "cmd/minictr-base/netapplet/ip"},
 	"github.com/opencontainers/runtime-spec": {"runtime", "runtime/seccomp", "runtime/seccomp/gen/profile", "rootfs", "cgroups"},
 	"github.com/google/go-containerregistry": {"cmd/minictr-image"},
 	"github.com/BurntSushi/toml":             {"cmd/minictr-image/registry"},
@@ -82,7 +86,7 @@ var doors = map[string][]string{
 	"github.com/spf13/pflag":                 {"cmd/minictr"},
 	"github.com/moby/profiles/seccomp":       {"runtime/seccomp/gen/profile"},
 	"golang.org/x/sys":                       anyone,
-	"golang.org/x/term":                      {"runtime", "cmd/minictr", "cmd/minictr-image", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system"},
+	"golang.org/x/term":                      {"runtime", "cmd/minictr", "cmd/minictr-image", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system", "cmd/minictr-base/netapplet"},
 	"mvdan.cc/sh/v3":                         {"cmd/minictr-base/shell"},
 	"github.com/benhoyt/goawk":               {"cmd/minictr-base/text"},
 	"github.com/google/go-cmp":               onlyTests,

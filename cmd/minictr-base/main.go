@@ -17,6 +17,7 @@ import (
 
 	"github.com/minictr/minictr/cmd/minictr-base/applet"
 	"github.com/minictr/minictr/cmd/minictr-base/files"
+	"github.com/minictr/minictr/cmd/minictr-base/netapplet"
 	"github.com/minictr/minictr/cmd/minictr-base/shell"
 	"github.com/minictr/minictr/cmd/minictr-base/system"
 	"github.com/minictr/minictr/cmd/minictr-base/text"
@@ -24,7 +25,7 @@ import (
 
 // applets are all commands of the image, in the order of their names.
 func applets() []applet.Applet {
-	all := slices.Concat(shell.Applets(), files.Applets(), text.Applets(), system.Applets())
+	all := slices.Concat(shell.Applets(), files.Applets(), text.Applets(), system.Applets(), netapplet.Applets())
 	slices.SortFunc(all, func(a, b applet.Applet) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
