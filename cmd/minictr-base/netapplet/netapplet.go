@@ -4,12 +4,18 @@ package netapplet
 
 import (
 	"github.com/minictr/minictr/cmd/minictr-base/applet"
+	"github.com/minictr/minictr/cmd/minictr-base/netapplet/dns"
+	"github.com/minictr/minictr/cmd/minictr-base/netapplet/icmp"
 	"github.com/minictr/minictr/cmd/minictr-base/netapplet/ip"
+	"github.com/minictr/minictr/cmd/minictr-base/netapplet/nc"
 )
 
 // Applets are all of them.
 func Applets() []applet.Applet {
 	return []applet.Applet{
 		ip.Applet(),
+		icmp.Ping(), icmp.Traceroute(),
+		nc.Applet(),
+		dns.Applet(),
 	}
 }
