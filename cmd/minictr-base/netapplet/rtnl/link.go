@@ -194,3 +194,17 @@ func parseStats(b []byte) *LinkStats {
 	}
 	return s
 }
+
+// KindAttr is an attribute of the link's kind: one of IFLA_BR_* of a bridge.
+func (l *Link) KindAttr(kind uint16) []byte {
+	attrs, err := netlink.NewAttributeDecoder(l.KindData)
+	if err != nil {
+		return nil
+	}
+	for attrs.Next() {
+		if attrs.Type() == kind {
+			return attrs.Bytes()
+		}
+	}
+	return nil
+}
