@@ -54,6 +54,7 @@ type score struct {
 const (
 	defaultPayload  = 56
 	defaultPatience = 10 * time.Second // for the last answer, as iputils has it
+	leastPatience   = time.Second      // when others have been answered
 )
 
 func ping(c *applet.Call) error {
@@ -182,7 +183,7 @@ func (p *pinger) run() error {
 func (p *pinger) lastMoment(next time.Time) time.Time {
 	patience := p.patience
 	if p.score.received > 0 && p.patience == defaultPatience {
-		patience = max(2*p.score.max, p.interval)
+		patience = max(2*p.score.max, p.interval, leastPatience)
 	}
 	return next.Add(patience - p.interval)
 }

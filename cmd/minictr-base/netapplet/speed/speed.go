@@ -35,11 +35,11 @@ func Applet() applet.Applet {
 }
 
 const (
-	defaultPort    = 5201
+	defaultPort   = 5201
 	defaultLength = 10 * time.Second
-	defaultRate    = 1_000_000 // bit/s of UDP, as iperf has it
-	defaultBytes   = 1448      // of a datagram: they fit an Ethernet frame
-	greatestBytes  = 65507
+	defaultRate   = 1_000_000 // bit/s of UDP, as iperf has it
+	defaultBytes  = 1448      // of a datagram: they fit an Ethernet frame
+	greatestBytes = 65507
 )
 
 // A plan is what the client wants.
