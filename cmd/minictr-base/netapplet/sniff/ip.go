@@ -121,7 +121,7 @@ func (d *decoder) transport(p *packet, b []byte, length int) {
 	case p.protocol == protoTCP:
 		d.tcp(p, b, length)
 	case p.protocol == protoUDP:
-		udp(p, b, length)
+		d.udp(p, b, length)
 	case p.protocol == protoICMP && p.src.Is4():
 		p.text = p.ends() + "ICMP " + icmpText(b, length)
 	case p.protocol == protoICMP6 && p.src.Is6():

@@ -24,10 +24,14 @@ func dnsText(b []byte, length int) string {
 	if header.RCode != dnsmessage.RCodeSuccess {
 		text += " " + strings.TrimPrefix(header.RCode.String(), "RCode")
 	}
-	for mark, set := range map[string]bool{"*": header.Response && header.Authoritative, "+": !header.Response && header.RecursionDesired, "|": header.Truncated} {
-		if set {
-			text += mark
-		}
+	switch {
+	case header.Response && header.Authoritative:
+		text += "*"
+	case !header.Response && header.RecursionDesired:
+		text += "+"
+	}
+	if header.Truncated {
+		text += "|"
 	}
 	questions, err := parser.AllQuestions()
 	if err != nil {

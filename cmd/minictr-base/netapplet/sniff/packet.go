@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"github.com/minictr/minictr/cmd/minictr-base/netapplet/foreign"
 )
 
 // A packet is what was learned of a frame: what a filter asks for, and the line
@@ -41,10 +43,13 @@ var typeNames = map[uint16]string{typeIPv4: "IPv4", typeARP: "ARP", typeVLAN: "8
 // that their numbers can be counted from there.
 type decoder struct {
 	absolute bool            // -S: it does not
+	inner    bool            // it decodes what a tunnel carries, and no tunnel in that
 	flows    map[flow]uint32 // the first sequence number of a direction
 }
 
-func newDecoder(absolute bool) *decoder { return &decoder{absolute, map[flow]uint32{}} }
+func newDecoder(absolute bool) *decoder {
+	return &decoder{absolute: absolute, flows: map[flow]uint32{}}
+}
 
 // A flow is one direction of a connection.
 type flow struct{ src, dst netip.AddrPort }
@@ -149,7 +154,7 @@ func (p *packet) line(o display) string {
 	if o.verbose && p.header != "" {
 		b.WriteString(p.header + "\n    ")
 	}
-	b.WriteString(p.text)
+	b.WriteString(foreign.Text(p.text))
 	return b.String()
 }
 

@@ -155,7 +155,7 @@ func tcpOption(kind byte, value []byte) string {
 
 const portDNS, portDHCPServer, portDHCPClient, portMDNS, portVXLAN = 53, 67, 68, 5353, 4789
 
-func udp(p *packet, b []byte, length int) {
+func (d *decoder) udp(p *packet, b []byte, length int) {
 	if len(b) < udpHeader {
 		p.text = p.ends() + "[|udp]"
 		return
@@ -169,8 +169,8 @@ func udp(p *packet, b []byte, length int) {
 		p.text = p.ends() + dnsText(body, data)
 	case is(portDHCPServer) || is(portDHCPClient):
 		p.text = p.ends() + dhcpText(body, data)
-	case p.dport == portVXLAN && len(body) > 8:
-		inner := newDecoder(true).ethernet(body[8:])
+	case p.dport == portVXLAN && len(body) > 8 && !d.inner:
+		inner := (&decoder{absolute: true, inner: true}).ethernet(body[8:])
 		p.text = p.ends() + fmt.Sprintf("VXLAN vni %d, ", binary.BigEndian.Uint32(body[4:])>>8) + inner.line(display{})
 	default:
 		p.text = p.ends() + fmt.Sprintf("UDP, length %d", data)

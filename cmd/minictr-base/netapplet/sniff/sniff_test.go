@@ -1,0 +1,199 @@
+package sniff
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestDecode(t *testing.T) {
+	d := newDecoder(false)
+	for _, f := range frames() {
+		if got := d.ethernet(f.b).line(display{}); got != f.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", f.name, got, f.want)
+		}
+	}
+}
+
+func TestDecodeVerbosely(t *testing.T) {
+	p := newDecoder(false).ethernet(ether(typeIPv4, ip4(protoUDP, "10.0.0.1", "10.0.0.2", datagram(1, 2, nil))))
+	want := "02:00:00:00:00:0a > 02:00:00:00:00:0b, ethertype IPv4 (0x0800), length 42: IP (tos 0x0, ttl 64, id 7, offset 0, flags [DF], proto UDP (17), length 28)\n    10.0.0.1.1 > 10.0.0.2.2: UDP, length 0"
+	if got := p.line(display{link: true, verbose: true}); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	want = "\t0x0000:  4500 001c 0007 4000 4011 0000 0a00 0001  E.....@.@.......\n\t0x0010:  0a00 0002 0001 0002 0008 0000            ............\n"
+	if got := hexdump(p.network, true); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// Which of the frames pass a filter.
+func TestFilter(t *testing.T) {
+	all := len(frames())
+	for expression, want := range map[string][]string{
+		"arp":                                   {"arp request", "arp reply", "arp announcement", "arp cut"},
+		"arp and src host 10.0.0.1":             {"arp request"},
+		"icmp":                                  {"echo request", "port unreachable", "fragmentation needed", "time exceeded", "redirect"},
+		"icmp and dst 10.0.0.2":                 {"echo request"},
+		"tcp port 80 and dst 10.0.0.3":          {"reset", "padded"},
+		"tcp and src port 80":                   {"syn ack"},
+		"udp port 53 or 67":                     {"dns query", "dns reply", "dhcp"},
+		"udp and portrange 50-60":               {"dns query", "dns reply"},
+		"ip6 and not icmp6":                     nil,
+		"icmp6 and net fd00::/16":               {"neighbor advertisement"},
+		"icmp6 && (src fe80::b || dst fe80::a)": {"neighbor advertisement", "router advertisement"},
+		"vlan":                                  {"vlan"},
+		"not ip and not ip6 and !arp":           {"spanning tree", "unknown", "short"},
+		"net 255.0.0.0/8":                       {"dhcp"},
+		"host 10.0.0.3":                         {"reset", "padded"},
+	} {
+		f, err := compile(expression)
+		if err != nil {
+			t.Errorf("%s: %v", expression, err)
+			continue
+		}
+		if diff := cmp.Diff(want, passing(f)); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", expression, diff)
+		}
+	}
+	if f, err := compile(" "); err != nil || len(passing(f)) != all {
+		t.Errorf("the empty filter: %v", err)
+	}
+}
+
+func passing(f filter) (names []string) {
+	d := newDecoder(false)
+	for _, frame := range frames() {
+		if f(d.ethernet(frame.b)) {
+			names = append(names, frame.name)
+		}
+	}
+	return names
+}
+
+func TestFilterRefuses(t *testing.T) {
+	for expression, want := range map[string]string{
+		"nosuch":                    `filter: "nosuch": neither a word of the filter nor an address`,
+		"port":                      "filter: a value is missing at the end",
+		"port 65536":                `filter: "65536": not a port`,
+		"port 1-2":                  `filter: "1-2": not a port`,
+		"net 10.0.0":                `filter: "10.0.0": not a network such as 10.0.0.0/8`,
+		"(tcp":                      "filter: a parenthesis is not closed",
+		"tcp)":                      `filter: unexpected ")"`,
+		"tcp and":                   "filter: it ends too early",
+		"or tcp":                    `filter: "or": neither a word of the filter nor an address`,
+		strings.Repeat("(", 500):    "filter: more than 100 levels",
+		strings.Repeat("not ", 500): "filter: more than 100 levels",
+	} {
+		if f, err := compile(expression); err == nil || err.Error() != want || f != nil {
+			t.Errorf("%.20s: %v, want %s", expression, err, want)
+		}
+	}
+}
+
+// What is written is read again, and a file that is cut is an error.
+func TestPcap(t *testing.T) {
+	at := time.Unix(1700000000, 123456789)
+	for _, link := range []uint32{linkEthernet, linkRaw, linkCooked} {
+		var file bytes.Buffer
+		w, err := newPcapWriter(&file, link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range frames() {
+			if err := w.write(frame{at: at, bytes: f.b}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		whole := file.Bytes()
+		r, err := newPcapReader(bytes.NewReader(whole))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range frames() {
+			if got, err := r.next(); err != nil || !bytes.Equal(got.bytes, f.b) || !got.at.Equal(at) || got.link != link {
+				t.Errorf("%s: %v, %+v", f.name, err, got)
+			}
+		}
+		if _, err := r.next(); !errors.Is(err, io.EOF) {
+			t.Errorf("at the end: %v", err)
+		}
+	}
+	for _, b := range [][]byte{nil, make([]byte, 24), make([]byte, 10)} {
+		if _, err := newPcapReader(bytes.NewReader(b)); err == nil {
+			t.Errorf("%x: no error", b)
+		}
+	}
+}
+
+// Whatever a frame holds, it is decoded without a panic into printable words, and
+// not much longer than it is.
+func FuzzDecode(f *testing.F) {
+	for _, frame := range frames() {
+		f.Add(frame.b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := newDecoder(false)
+		for range 2 {
+			for _, p := range []*packet{d.ethernet(b), d.cooked(0, b), d.cooked(typeIPv6, b), d.frame(frame{link: linkCooked, bytes: b})} {
+				line := p.line(display{link: true, verbose: true})
+				if strings.ContainsFunc(line, func(r rune) bool { return r != '\n' && r < ' ' }) {
+					t.Errorf("not printable: %q", line)
+				}
+				if len(line) > 2000+20*len(b) {
+					t.Errorf("%d bytes are shown as %d", len(b), len(line))
+				}
+				_ = hexdump(p.network, true)
+			}
+		}
+	})
+}
+
+// A filter is a filter or an error, and a filter takes any packet.
+func FuzzFilter(f *testing.F) {
+	for _, s := range []string{"tcp port 80 and not host 10.0.0.1", "(src net 10.0.0.0/8 or dst port 53) && udp", "portrange 1-2", "vlan", "not", "(((", "port 80 or 443"} {
+		f.Add(s)
+	}
+	d := newDecoder(false)
+	var packets []*packet
+	for _, frame := range frames() {
+		packets = append(packets, d.ethernet(frame.b))
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		wanted, err := compile(s)
+		if (wanted == nil) != (err != nil) {
+			t.Fatalf("%q: both or neither: %v", s, err)
+		}
+		if err == nil {
+			_ = slices.IndexFunc(packets, wanted)
+		}
+	})
+}
+
+func FuzzPcap(f *testing.F) {
+	var file bytes.Buffer
+	w, err := newPcapWriter(&file, linkCooked)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, frame := range frames() {
+		if err := w.write(frameOf(frame.b)); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Add(file.Bytes())
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		r, err := newPcapReader(bytes.NewReader(b))
+		for err == nil {
+			_, err = r.next()
+		}
+	})
+}
+
+func frameOf(b []byte) frame { return frame{at: time.Unix(1, 0), bytes: b} }
