@@ -107,6 +107,18 @@ a s dev v1 up
 a s scope link
 addr show label v1:x
 addr show type bridge
+addr show to 10.1.0.0/24
+addr show primary
+addr show dynamic
+addr show permanent
+addr show secondary
+-d addr show v1
+-d -j link show v1
+-j -4 addr
+-j -6 addr
+-d route
+-d -6 route
+-s neigh
 link show v0
 link show type veth
 link show master br0
@@ -114,6 +126,12 @@ link show up
 r s dev v1
 r s 10.9.0.0/16
 r s default
+r s to match 10.1.1.1
+r s cache
+route get fibmatch 10.9.1.1
+route get 1.1.1.1 mark 5
+route get 1.1.1.1 mark 500
+route get 10.1.0.5 oif v1
 r s via 10.1.0.254
 r s proto kernel
 r s scope link

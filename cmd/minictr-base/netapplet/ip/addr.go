@@ -142,19 +142,27 @@ func lifetime(seconds uint32) string {
 type addrFilter struct {
 	linkFilter
 	scope, label, to string
-	primary          bool
+	set, unset       uint32 // IFA_F_*
 }
 
 func (f *addrFilter) keys() []key {
-	return append(f.linkFilter.keys(),
+	keys := append(f.linkFilter.keys(),
 		key{names: []string{"scope"}, set: text(&f.scope)},
 		key{names: []string{"label"}, set: text(&f.label)},
 		key{names: []string{"to"}, set: text(&f.to)},
-		key{names: []string{"primary"}, flag: func() { f.primary = true }})
+		key{names: []string{"primary"}, flag: func() { f.unset |= unix.IFA_F_SECONDARY }},
+		key{names: []string{"dynamic"}, flag: func() { f.unset |= unix.IFA_F_PERMANENT }})
+	for name, bit := range map[string]uint32{
+		"secondary": unix.IFA_F_SECONDARY, "temporary": unix.IFA_F_SECONDARY, "permanent": unix.IFA_F_PERMANENT, "tentative": unix.IFA_F_TENTATIVE,
+		"deprecated": unix.IFA_F_DEPRECATED, "dadfailed": unix.IFA_F_DADFAILED,
+	} {
+		keys = append(keys, key{names: []string{name}, flag: func() { f.set |= bit }})
+	}
+	return keys
 }
 
 func (f *addrFilter) pass(c *command, a *rtnl.Addr) bool {
-	if c.family != unix.AF_UNSPEC && a.Family != c.family || f.primary && a.Flags&unix.IFA_F_SECONDARY != 0 {
+	if c.family != unix.AF_UNSPEC && a.Family != c.family || a.Flags&f.set != f.set || a.Flags&f.unset != 0 {
 		return false
 	}
 	if f.to != "" {
@@ -168,7 +176,7 @@ func (f *addrFilter) pass(c *command, a *rtnl.Addr) bool {
 
 // narrow tells whether not all addresses pass.
 func (f *addrFilter) narrow(c *command) bool {
-	return c.family == unix.AF_INET || c.family == unix.AF_INET6 || f.scope != "" || f.label != "" || f.to != ""
+	return c.family == unix.AF_INET || c.family == unix.AF_INET6 || f.scope != "" || f.label != "" || f.to != "" || f.set|f.unset != 0
 }
 
 func showAddrs(c *command) error {
@@ -176,6 +184,9 @@ func showAddrs(c *command) error {
 	var f addrFilter
 	if err := c.words.parse(f.keys(), once(&f.device, "dev")); err != nil {
 		return err
+	}
+	if p, err := prefix(f.to, c.family); err == nil {
+		c.family = familyOf(p.Addr())
 	}
 	found, err := c.find(f.linkFilter)
 	if err != nil {
@@ -200,17 +211,28 @@ func showAddrs(c *command) error {
 			}
 		}
 		v.Mode, v.Addrs = "", &list
-		if !c.details {
-			v.Alias = ""
-		}
-		if c.family == unix.AF_INET6 { // the kernel's list of this family says less of a link
-			v.Qdisc, v.Group, v.Master = "", "", ""
-		}
+		c.lessOf(&v)
 		if len(list) > 0 || bare { // all of its addresses filtered out: not shown
 			views = append(views, v)
 		}
 	}
 	return c.printAddrs(views, f.label == "")
+}
+
+// lessOf takes away what ip does not show of a link with addresses.
+func (c *command) lessOf(v *linkView) {
+	if !c.details {
+		v.Alias = ""
+	}
+	if v.detailView != nil {
+		v.AddrGenMode = ""
+	}
+	if c.family == unix.AF_INET6 { // the kernel's list of this family says less
+		v.Qdisc, v.Group, v.Master = "", "", ""
+	}
+	if c.json && (c.family == unix.AF_INET || c.family == unix.AF_INET6) {
+		v.Type, v.Address, v.Broadcast = "", "", ""
+	}
 }
 
 // printAddrs prints addresses, each below its link; with a label asked for, by themselves.

@@ -201,6 +201,10 @@ next:
 		}
 		c.words.next()
 		name := strings.TrimPrefix(strings.TrimPrefix(word, "-"), "-")
+		if name == "V" {
+			fmt.Fprintln(c.Out, "ip utility, of minictr/base")
+			return applet.ExitError(0)
+		}
 		if name == "help" || name == "h" {
 			c.words.list = []string{"help"}
 			return nil

@@ -140,7 +140,7 @@ func setLink(c *command) error {
 		return err
 	}
 	if s.name == "" {
-		return fail(255, "Not enough of information: \"dev\" argument is required.")
+		return fail(255, "Not enough information: \"dev\" argument is required.")
 	}
 	index, err := c.index(s.name)
 	if err != nil {

@@ -14,30 +14,56 @@ import (
 // A detailView is what -d adds to a link: less than iproute2 has, but the same
 // words for what it has.
 type detailView struct {
+	Promiscuity uint32    `json:"promiscuity"`
+	AllMulti    uint32    `json:"allmulti"`
+	MinMTU      uint32    `json:"min_mtu"`
+	MaxMTU      uint32    `json:"max_mtu"`
+	Info        *infoView `json:"linkinfo,omitempty"`
+	AddrGenMode string    `json:"inet6_addr_gen_mode,omitempty"`
+	TxQueues    uint32    `json:"num_tx_queues"`
+	RxQueues    uint32    `json:"num_rx_queues"`
+	GSOMaxSize  uint32    `json:"gso_max_size"`
+	GSOMaxSegs  uint32    `json:"gso_max_segs"`
+	TSOMaxSize  uint32    `json:"tso_max_size"`
+	TSOMaxSegs  uint32    `json:"tso_max_segs"`
+	GROMaxSize  uint32    `json:"gro_max_size"`
+}
+
+// An infoView names the kinds of a link; what belongs to a kind is in the text only.
+type infoView struct {
 	Kind     string `json:"info_kind,omitempty"`
 	PortKind string `json:"info_slave_kind,omitempty"`
 
-	link *rtnl.Link
+	data, portData []byte
 }
 
 func viewDetail(l *rtnl.Link) *detailView {
-	return &detailView{Kind: l.Kind, PortKind: l.PortKind, link: l}
+	d := &detailView{
+		Promiscuity: l.Promiscuity, AllMulti: l.AllMulti, MinMTU: l.MinMTU, MaxMTU: l.MaxMTU, TxQueues: l.TxQueues, RxQueues: l.RxQueues,
+		GSOMaxSize: l.GSOMaxSize, GSOMaxSegs: l.GSOMaxSegs, TSOMaxSize: l.TSOMaxSize, TSOMaxSegs: l.TSOMaxSegs, GROMaxSize: l.GROMaxSize,
+	}
+	if l.Kind != "" || l.PortKind != "" {
+		d.Info = &infoView{l.Kind, l.PortKind, l.KindData, l.PortData}
+	}
+	if l.AddrGenMode != nil {
+		d.AddrGenMode = pick([]string{"eui64", "none", "stable_secret", "random"}, *l.AddrGenMode)
+	}
+	return d
 }
 
 func (d *detailView) text() string {
-	l := d.link
-	s := fmt.Sprintf(" promiscuity %d  allmulti %d minmtu %d maxmtu %d ", l.Promiscuity, l.AllMulti, l.MinMTU, l.MaxMTU)
-	if l.Kind != "" {
-		s += "\n    " + l.Kind + " " + kindText(l.Kind, l.KindData)
+	s := fmt.Sprintf(" promiscuity %d  allmulti %d minmtu %d maxmtu %d ", d.Promiscuity, d.AllMulti, d.MinMTU, d.MaxMTU)
+	if d.Info != nil && d.Info.Kind != "" {
+		s += "\n    " + d.Info.Kind + " " + kindText(d.Info.Kind, d.Info.data)
 	}
-	if l.PortKind != "" {
-		s += "\n    " + l.PortKind + "_slave " + attrText(bridgePort, l.PortData)
+	if d.Info != nil && d.Info.PortKind != "" {
+		s += "\n    " + d.Info.PortKind + "_slave " + attrText(bridgePort, d.Info.portData)
 	}
-	if l.AddrGenMode != nil {
-		s += "addrgenmode " + pick([]string{"eui64", "none", "stable_secret", "random"}, *l.AddrGenMode) + " "
+	if d.AddrGenMode != "" {
+		s += "addrgenmode " + d.AddrGenMode + " "
 	}
 	return s + fmt.Sprintf("numtxqueues %d numrxqueues %d gso_max_size %d gso_max_segs %d tso_max_size %d tso_max_segs %d gro_max_size %d ",
-		l.TxQueues, l.RxQueues, l.GSOMaxSize, l.GSOMaxSegs, l.TSOMaxSize, l.TSOMaxSegs, l.GROMaxSize)
+		d.TxQueues, d.RxQueues, d.GSOMaxSize, d.GSOMaxSegs, d.TSOMaxSize, d.TSOMaxSegs, d.GROMaxSize)
 }
 
 // An attr is a value in IFLA_INFO_DATA: its number, its name, how to read it.

@@ -130,8 +130,8 @@ func (c *command) linkText(v *linkView, asLink bool) string {
 	if c.family == unix.AF_UNSPEC || c.family == unix.AF_PACKET || c.details || asLink {
 		b.WriteString(v.addressLine())
 	}
-	if v.Detail != nil {
-		b.WriteString(v.Detail.text())
+	if v.detailView != nil {
+		b.WriteString(v.detailView.text())
 	}
 	if v.Alias != "" && (asLink || c.details) {
 		b.WriteString("\n    alias " + v.Alias)

@@ -80,7 +80,7 @@ type linkView struct {
 	Broadcast    string      `json:"broadcast,omitempty"`
 	Permanent    string      `json:"permaddr,omitempty"`
 	NetnsID      *int32      `json:"link_netnsid,omitempty"`
-	Detail       *detailView `json:"linkinfo,omitempty"`
+	*detailView              // of -d
 	Alias        string      `json:"ifalias,omitempty"`
 	Stats        *statsView  `json:"stats64,omitempty"`
 	AltNames     []string    `json:"altnames,omitempty"`
@@ -154,7 +154,7 @@ func (c *command) view(l *rtnl.Link) linkView {
 		v.Stats = viewStats(l)
 	}
 	if c.details {
-		v.Detail = viewDetail(l)
+		v.detailView = viewDetail(l)
 	}
 	return v
 }

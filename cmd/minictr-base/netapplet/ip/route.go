@@ -84,7 +84,7 @@ func (c *command) viewRoute(r *rtnl.Route, f *routeFilter) routeView {
 	if r.Out != 0 && f.device == "" {
 		v.Dev = c.links.name(r.Out)
 	}
-	if r.Table != unix.RT_TABLE_MAIN && f.table == "all" || c.details {
+	if (r.Table != unix.RT_TABLE_MAIN || c.details) && f.table == "all" {
 		v.Table = routeTables.name(r.Table)
 	}
 	cloned := r.Flags&unix.RTM_F_CLONED != 0
@@ -221,7 +221,7 @@ func routeText(v *routeView) string {
 		b.WriteString(f + " ")
 	}
 	if v.Mark != 0 {
-		pair("mark", fmt.Sprintf("%#x", v.Mark))
+		pair("mark", fmt.Sprintf(map[bool]string{true: "%d", false: "%#x"}[v.Mark < 16], v.Mark))
 	}
 	if v.UID != nil {
 		pair("uid", fmt.Sprint(*v.UID))

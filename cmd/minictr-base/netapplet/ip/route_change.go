@@ -287,7 +287,9 @@ func getRoute(c *command) error {
 	c.words.next() // get
 	var to, from, in, out string
 	var mark uint32
+	flags := uint32(unix.RTM_F_LOOKUP_TABLE)
 	keys := []key{
+		{names: []string{"fibmatch"}, flag: func() { flags |= unix.RTM_F_FIB_MATCH }},
 		{names: []string{"to"}, set: once(&to, "to")},
 		{names: []string{"from"}, set: text(&from)},
 		{names: []string{"mark"}, set: number(&mark, "mark")},
@@ -306,7 +308,7 @@ func getRoute(c *command) error {
 	}
 	attrs := netlink.NewAttributeEncoder()
 	attrs.Bytes(unix.RTA_DST, dst.Addr().AsSlice())
-	header := rtnl.RouteHeader(familyOf(dst.Addr()), uint8(dst.Bits()), 0, 0, 0, unix.RTM_F_LOOKUP_TABLE)
+	header := rtnl.RouteHeader(familyOf(dst.Addr()), uint8(dst.Bits()), 0, 0, 0, flags)
 	if from != "" {
 		src, err := prefix(from, familyOf(dst.Addr()))
 		if err != nil {

@@ -14,12 +14,23 @@ type routeFilter struct {
 	table, device, via, protocol, scope, kind, src string
 }
 
-func (f *routeFilter) keys() []key {
+func (f *routeFilter) keys(w *words) []key {
 	destination := func(mode string) func(string) error {
 		return func(word string) error { f.mode = mode; return once(&f.dst, "to")(word) }
 	}
+	to := func(word string) error {
+		if word == "root" || word == "match" || word == "exact" {
+			value, err := w.need()
+			if err != nil {
+				return err
+			}
+			return destination(word)(value)
+		}
+		return destination("exact")(word)
+	}
 	return []key{
-		{names: []string{"to", "exact"}, set: destination("exact")},
+		{names: []string{"to"}, set: to},
+		{names: []string{"exact"}, set: destination("exact")},
 		{names: []string{"root"}, set: destination("root")},
 		{names: []string{"match"}, set: destination("match")},
 		{names: []string{"table"}, set: text(&f.table)},
@@ -34,11 +45,11 @@ func (f *routeFilter) keys() []key {
 
 // routes reads the routes that pass the SELECTOR that follows, of a family or of all.
 func (c *command) routes(f *routeFilter) ([]rtnl.Route, error) {
-	err := c.words.parse(f.keys(), func(word string) error { f.mode = "exact"; return once(&f.dst, "to")(word) })
+	err := c.words.parse(f.keys(&c.words), func(word string) error { f.mode = "exact"; return once(&f.dst, "to")(word) })
 	if err == nil {
 		err = c.readLinks()
 	}
-	if err != nil {
+	if err != nil || f.dst == "cache" { // which Linux has none of since 3.6
 		return nil, err
 	}
 	if f.device != "" {

@@ -118,7 +118,7 @@ func number(to *uint32, what string) func(string) error {
 }
 
 func invalid(what, word string) error {
-	return fail(255, "Error: argument %q is wrong: invalid %q value", word, what)
+	return fail(255, "Error: argument %q is wrong: Invalid %q value", word, what)
 }
 
 // A table is names of numbers.
