@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,7 +60,10 @@ func httpd(c *applet.Call) error {
 	if set.NArg() > 0 {
 		return applet.UsageError("unexpected " + strconv.Quote(set.Arg(0)))
 	}
-	if _, err := flags.Port(s.address); err == nil {
+	if !strings.Contains(s.address, ":") {
+		if _, err := flags.Port(s.address); err != nil {
+			return err
+		}
 		s.address = ":" + s.address
 	}
 	if s.directory != "" {
