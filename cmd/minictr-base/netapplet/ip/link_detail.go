@@ -51,7 +51,7 @@ func viewDetail(l *rtnl.Link) *detailView {
 	return d
 }
 
-func (d *detailView) text() string {
+func (d *detailView) detailText() string {
 	s := fmt.Sprintf(" promiscuity %d  allmulti %d minmtu %d maxmtu %d ", d.Promiscuity, d.AllMulti, d.MinMTU, d.MaxMTU)
 	if d.Info != nil && d.Info.Kind != "" {
 		s += "\n    " + d.Info.Kind + " " + kindText(d.Info.Kind, d.Info.data)

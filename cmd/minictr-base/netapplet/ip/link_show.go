@@ -131,7 +131,7 @@ func (c *command) linkText(v *linkView, asLink bool) string {
 		b.WriteString(v.addressLine())
 	}
 	if v.detailView != nil {
-		b.WriteString(v.detailView.text())
+		b.WriteString(v.detailText())
 	}
 	if v.Alias != "" && (asLink || c.details) {
 		b.WriteString("\n    alias " + v.Alias)

@@ -124,5 +124,5 @@ func program(who map[uint64][]user, s socket, wanted bool) string {
 	if s.inode == 0 || len(users) == 0 {
 		return fmt.Sprintf(" %-20s", "-")
 	}
-	return fmt.Sprintf(" %-20s", fmt.Sprintf("%d/%s", users[0].pid, users[0].name))
+	return fmt.Sprintf(" %-20.19s", fmt.Sprintf("%d/%s", users[0].pid, users[0].name)) // cut as net-tools does
 }
