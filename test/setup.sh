@@ -14,6 +14,17 @@ test     nsenter     util-linux
 test     prlimit     util-linux
 test     busybox     busybox-static
 test     sysctl      procps
+test     netstat     net-tools
+test     dash        dash
+test     awk         mawk
+test     find        findutils
+test     cmp         diffutils
+test     rev         util-linux
+test     skopeo      skopeo
+test     umoci       umoci
+test     podman      podman
+test     buildah     buildah
+test     docker-registry  docker-registry
 test     gcc         gcc
 test     /usr/include/stdlib.h   libc6-dev
 test     /usr/include/seccomp.h  libseccomp-dev
