@@ -38,6 +38,9 @@ func login(ctx context.Context, c *command) error {
 	}
 	defer client.Close()
 	done, err := client.Login(ctx, server, credential)
+	if registry.IsUnreachable(err) {
+		err = &hintedError{err, "check the registry's name and port, and the network"}
+	}
 	if err != nil {
 		return step.Fail("log in to", server, cause(ctx, err))
 	}

@@ -44,6 +44,9 @@ func push(ctx context.Context, c *command) error {
 		return err
 	}
 	digest, err := c.pushImage(ctx, ref)
+	if registry.IsUnreachable(err) {
+		err = &hintedError{err, "without a network an image can go by file: `minictr save -o FILE IMAGE`"}
+	}
 	if err != nil {
 		return step.Fail("push", ref.String(), cause(ctx, err))
 	}

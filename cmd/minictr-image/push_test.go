@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -149,5 +150,21 @@ func TestPushInterrupted(t *testing.T) {
 	_ = child.Wait() // judged by its exit code
 	if child.ProcessState.ExitCode() != 1 || stderr.String() != "minictr: push "+to+": interrupted\n" {
 		t.Errorf("%v: %s", child.ProcessState, stderr.String())
+	}
+}
+
+// TestPushToNowhere: the hint is one for who has an image, not for who wants one.
+func TestPushToNowhere(t *testing.T) {
+	requireRoot(t)
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	host := closed.Addr().String()
+	check(t, closed.Close())
+	root := t.TempDir()
+	loadAs(t, root, threeLayers(t), host+"/x/y:1")
+	_, stderr, err := run(t, root, "push", "-q", host+"/x/y:1")
+	want := "minictr: push " + host + "/x/y:1: cannot reach registry " + host + ": dial " + host + ": connection refused\nhint: without a network an image can go by file: `minictr save -o FILE IMAGE`\n"
+	if err == nil || stderr != want {
+		t.Errorf("got  %swant %s", stderr, want)
 	}
 }

@@ -42,6 +42,13 @@ func IsNotFound(err error) bool {
 	return errors.As(err, &e) && e.Status == http.StatusNotFound
 }
 
+// IsUnreachable reports whether the registry could not be connected to. The hint
+// of such an error is for who wants an image from it.
+func IsUnreachable(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Help == offline
+}
+
 const offline = "without a network an image can come from a file: `minictr load -i ARCHIVE`, `minictr import ROOTFS.tar NAME`, or `minictr run --rootfs DIR`"
 
 // explain turns an error of net/http into one line that says what it means for a
