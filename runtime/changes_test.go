@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/minictr/minictr/cgroups"
+	"golang.org/x/sys/unix"
 )
 
 // TestLayerStandsStill: while its layer is packed, a container does not run; then
@@ -75,5 +76,44 @@ func TestLayerNeedsAnImage(t *testing.T) {
 	_, err := w.Changes(c.Name)
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("compare %s: it has no image", c.Name)) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestPauseIsHealed: a process that has stopped a container for a moment is killed
+// in that moment. What comes next lets the container go on.
+func TestPauseIsHealed(t *testing.T) {
+	w := newWorld(t)
+	if h, err := cgroups.Detect(); err != nil || h.Mode == cgroups.None {
+		t.Skipf("needs cgroups, to freeze one: %v", err)
+	}
+	c, _, end := w.startBox(t, 1, nil)
+	defer end()
+	found, err := w.Container(c.Name)
+	must(t, err)
+	mark := w.running(c.ID, "paused")
+	for name, next := range map[string]func() error{
+		"Heal":   w.Heal,
+		"Signal": func() error { return w.Signal(found, unix.SIGWINCH) },
+	} {
+		resume, err := w.pause(found)
+		must(t, err)
+		must(t, next())
+		if !w.frozen(t, c.ID) {
+			t.Errorf("%s: let go on under the hands of the living", name)
+		}
+		must(t, resume())
+		if w.frozen(t, c.ID) || exists(mark) {
+			t.Errorf("%s: not let go on", name)
+		}
+
+		resume, err = w.pause(found)
+		must(t, err)
+		must(t, os.Remove(mark)) // the lock of the killed is gone; here it is of a file that has no name any more
+		must(t, os.WriteFile(mark, nil, 0o600))
+		must(t, next())
+		if w.frozen(t, c.ID) || exists(mark) {
+			t.Errorf("%s: still frozen", name)
+		}
+		must(t, resume())
 	}
 }

@@ -313,6 +313,9 @@ func (r *Runtime) Signal(c *Container, signal unix.Signal) error {
 		return err
 	}
 	defer unix.Close(fd)
+	if err := r.healPaused(c.Config.ID); err != nil { // what stands still does not even die
+		return err
+	}
 	err = unix.PidfdSendSignal(fd, signal, nil, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return &NotRunningError{c.Config.Name}

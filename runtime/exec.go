@@ -31,6 +31,9 @@ type Command struct {
 // with its capabilities and seccomp filter. Unless it is detached, the caller
 // waits for it with Process.Wait.
 func (r *Runtime) Exec(c *Container, command Command, io Standard, w Watch) (*Process, error) {
+	if err := r.healPaused(c.Config.ID); err != nil {
+		return nil, err
+	}
 	pidfd, err := c.pidfd()
 	if err != nil {
 		return nil, err

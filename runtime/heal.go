@@ -12,8 +12,9 @@ import (
 )
 
 // Heal deals with everything that a killed command or monitor has left behind:
-// containers whose process is gone and that nobody looks after, and directories
-// of containers that were never finished.
+// containers whose process is gone and that nobody looks after, directories of
+// containers that were never finished, and containers that were stopped for a
+// moment.
 func (r *Runtime) Heal() error {
 	var errs []error
 	seen := map[string]bool{}
@@ -55,11 +56,12 @@ func healUnnamed(path string) error {
 	return ignoreMissing(os.Remove(path))
 }
 
-// heal looks at one container. Nothing is done while somebody holds its lock.
+// heal looks at one container. While somebody holds its lock, it is at most let go
+// on.
 func (r *Runtime) heal(id string) error {
 	lock, err := r.lock(id)
 	if errors.Is(err, errLocked) {
-		return nil
+		return r.healPaused(id)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return r.healOrphan(id)

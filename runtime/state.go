@@ -30,6 +30,7 @@ import (
 //	    containers/ID/
 //	        state.json           the running process (State)
 //	        exit                 its exit status, written by the monitor
+//	        paused               it stands still; flock(2) says whether who did that lives
 //
 // A container is running when state.json names a process that lives. Whoever
 // started it (minictr run) or looks after it (its monitor) holds the lock; when
