@@ -127,10 +127,13 @@ func TestCheckLayer(t *testing.T) {
 // unpacked, which is no difference.
 func TestCompareWhiteouts(t *testing.T) {
 	requireRoot(t)
+	parent, _ := holdRoot(t)
+	_, err := Unpack(parent, layerOf(t, file("gone", "")), UnpackOptions{})
+	check(t, err)
 	var fds [2]int
 	for i := range fds {
 		fd, root := holdRoot(t)
-		_, err := Unpack(fd, layerOf(t, file(".wh.gone", "")), UnpackOptions{})
+		_, err := Unpack(fd, layerOf(t, file(".wh.gone", "")), UnpackOptions{Parents: []int{parent}})
 		check(t, err)
 		check(t, os.Chtimes(root+"/gone", time.Unix(int64(i), 0), time.Unix(int64(i), 0)))
 		fds[i] = fd

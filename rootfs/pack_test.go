@@ -207,8 +207,11 @@ func TestPackLayer(t *testing.T) {
 			file("b/new", "2"), hardlink("b/link", "a/kept"), symlink("c", "/a"), file(".wh.d", ""), file(".wh.e", ""))
 	}
 	below := []tar.Header{dir("a"), file("a/gone", ""), dir("b"), file("b/old", ""), dir("d"), file("d/x", ""), file("e", "")}
+	parent, _ := holdRoot(t)
+	_, err := Unpack(parent, layerOf(t, below...), UnpackOptions{})
+	check(t, err)
 	fd, upper := holdRoot(t)
-	_, err := Unpack(fd, layer(), UnpackOptions{})
+	_, err = Unpack(fd, layer(), UnpackOptions{Parents: []int{parent}})
 	check(t, err)
 	again := packOf(t, upper, PackOptions{Layer: true})
 	trees := make([]string, 2)
