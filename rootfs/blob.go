@@ -138,8 +138,8 @@ func (b *Blob) resume() error {
 	if n > b.Size || n == b.Size && b.sum() != b.Digest {
 		return b.Restart()
 	}
-	b.have, b.resumed = n, n > 0
-	if n == b.Size {
+	b.have, b.resumed, b.whole = n, n > 0, n == b.Size
+	if b.whole {
 		return b.release()
 	}
 	return nil
@@ -147,7 +147,6 @@ func (b *Blob) resume() error {
 
 // release lets others have the blob, which is whole.
 func (b *Blob) release() error {
-	b.whole = true
 	return unix.Flock(int(b.file.Fd()), unix.LOCK_UN)
 }
 

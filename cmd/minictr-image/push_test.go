@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -98,9 +99,11 @@ func TestPushFails(t *testing.T) {
 		{"manifest refused", to, "upload manifest MANIFEST: registry HOST answers 400 Bad Request: MANIFEST_INVALID", answer("PUT", "/manifests/", 400, `{"errors":[{"code":"MANIFEST_INVALID"}]}`)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			put := false
+			var put atomic.Bool
 			s.intercept(func(w http.ResponseWriter, r *http.Request) bool {
-				put = put || r.Method == "PUT" && strings.Contains(r.URL.Path, "/manifests/") && c.name != "manifest refused"
+				if r.Method == "PUT" && strings.Contains(r.URL.Path, "/manifests/") && c.name != "manifest refused" {
+					put.Store(true)
+				}
 				return c.before != nil && c.before(w, r)
 			})
 			_, stderr, err := run(t, root, "push", "--progress", "none", c.image)
@@ -115,7 +118,7 @@ func TestPushFails(t *testing.T) {
 			if err == nil || stderr != want {
 				t.Errorf("got  %swant %s", stderr, want)
 			}
-			if put {
+			if put.Load() {
 				t.Error("the manifest was sent")
 			}
 		})

@@ -61,9 +61,11 @@ func startDistribution(t *testing.T) *distribution {
 		"http":{"addr":%[2]q,"tls":{"certificate":"%[1]s/server.crt","key":"%[1]s/server.key"}},
 		"auth":{"htpasswd":{"realm":"test","path":"%[1]s/htpasswd"}}}`, d.dir, d.host)
 	d.write(t, "config.yml", []byte(config))
-	var said bytes.Buffer
+	said, err := os.Create(d.dir + "/said")
+	check(t, err)
+	defer said.Close()
 	server := exec.Command("docker-registry", "serve", d.dir+"/config.yml")
-	server.Stdout, server.Stderr = &said, &said
+	server.Stdout, server.Stderr = said, said
 	server.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	check(t, server.Start())
 	t.Cleanup(func() {
@@ -74,7 +76,8 @@ func startDistribution(t *testing.T) *distribution {
 	kernel.Eventually(t, 20*time.Second, func() error {
 		answer, err := client.Get("https://" + d.host + "/v2/")
 		if err != nil {
-			return fmt.Errorf("%w; %s", err, said.String())
+			text, _ := os.ReadFile(said.Name()) // what it says of it
+			return fmt.Errorf("%w; %s", err, text)
 		}
 		return answer.Body.Close()
 	})
