@@ -9,6 +9,7 @@ import (
 	stdruntime "runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -154,12 +155,24 @@ func (w *world) startBox(t *testing.T, n int, change func(*Config)) (c *Config, 
 		waited <- err
 	}()
 	must(t, <-started)
-	t.Cleanup(func() { must(t, w.Remove(c.Name, RemoveOptions{Force: true})) })
 	found, err := w.Container(c.Name)
 	must(t, err)
+	var once sync.Once
+	stop := func() (err error) {
+		once.Do(func() {
+			over <- true
+			err = errors.Join(w.Signal(found, unix.SIGKILL), <-waited)
+		})
+		return err
+	}
+	t.Cleanup(func() {
+		if err := stop(); !isNotRunning(err) { // or it would be a zombie, and somebody's child in the tests to come
+			must(t, err)
+		}
+		must(t, w.Remove(c.Name, RemoveOptions{Force: true}))
+	})
 	return c, found.State.Pid, func() {
-		over <- true
-		if err := errors.Join(w.Signal(found, unix.SIGKILL), <-waited); err != nil {
+		if err := stop(); err != nil {
 			t.Error(err)
 		}
 	}

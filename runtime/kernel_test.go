@@ -8,11 +8,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	stdruntime "runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/minictr/minictr/network"
+	"golang.org/x/sys/unix"
 )
 
 // The tests of this package start real containers. TestMain runs the whole test
@@ -77,8 +80,36 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { w.assertEmpty(t) })
+	t.Cleanup(func() {
+		reap(t)
+		w.assertEmpty(t)
+	})
 	return w
+}
+
+// reap waits for the monitors of detached containers, which have ended with them.
+// minictr itself has gone by then; here they would be zombies, and children in the
+// eyes of the tests to come.
+func reap(t *testing.T) {
+	t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for _, field := range strings.Fields(string(children(t))) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			got, err := unix.Wait4(pid, nil, unix.WNOHANG, nil)
+			if got == pid || errors.Is(err, unix.ECHILD) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Errorf("process %d has not ended", pid)
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
 }
 
 // build builds a static program.
