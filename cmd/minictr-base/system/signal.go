@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -133,7 +135,7 @@ func kill(c *applet.Call) error {
 		if err != nil {
 			err = errors.New("not a process id")
 		} else {
-			err = unix.Kill(pid, signal)
+			err = send(pid, signal)
 		}
 		if err != nil {
 			c.Warn(&fs.PathError{Path: arg, Err: err})
@@ -144,6 +146,20 @@ func kill(c *applet.Call) error {
 		return applet.ExitError(1)
 	}
 	return nil
+}
+
+// send is kill(2). One that the shell sends itself must have its effect before the
+// next command: it goes to this very thread, which takes it on the way back from
+// the kernel, and one that is trapped gets the time to reach the trap.
+func send(pid int, signal syscall.Signal) error {
+	if pid != os.Getpid() {
+		return unix.Kill(pid, signal)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := unix.Tgkill(pid, unix.Gettid(), signal)
+	time.Sleep(time.Millisecond)
+	return err
 }
 
 func listSignals(c *applet.Call, args []string) error {
