@@ -175,8 +175,20 @@ func addCgroups(found things, top string) error {
 	})
 }
 
-// ofOthers tells whether the cgroup has processes and none is of this test.
+// testCgroup begins the names of the cgroups that tests make for themselves; the
+// process id of the test follows.
+const testCgroup = "minictr-test-"
+
+// ofOthers tells whether the cgroup is named by another test that runs, or has
+// processes of which none is of this test.
 func ofOthers(cgroup string) bool {
+	if _, name, ok := strings.Cut(cgroup, "/"+testCgroup); ok {
+		number, _, _ := strings.Cut(name, "/")
+		pid, err := strconv.Atoi(number)
+		if _, missing := readStat(pid); err == nil && missing == nil && pid != os.Getpid() && !marked(pid) {
+			return true
+		}
+	}
 	text, _ := os.ReadFile(cgroup + "/cgroup.procs") // an error: gone
 	pids := strings.Fields(string(text))
 	for _, field := range pids {
