@@ -49,6 +49,9 @@ type host struct {
 func newHost(t testing.TB) *host {
 	t.Helper()
 	h := &host{kernel.NewNetns(t), t}
+	// The kernel answers a few unreachable ports a second and no more.
+	h.sysctl("net/ipv4/icmp_ratelimit", "0")
+	h.sysctl("net/ipv6/icmp/ratelimit", "0")
 	// Without duplicate address detection addresses are there at once, and stay as they are.
 	for _, which := range []string{"default", "all"} {
 		h.sysctl("net/ipv6/conf/"+which+"/accept_dad", "0")
