@@ -44,7 +44,7 @@ func BenchmarkEndpoint(b *testing.B) {
 			run(b, Shared(resolve(b, b.TempDir(), 1)))
 		}
 		cfg := resolve(b, "/nonexistent", -1-n)
-		steps = Endpoint(cfg)
+		steps = Inside(cfg)
 		took = append(took, nil)
 		b.StartTimer()
 		err := step.Run(steps, func(_ step.Step, t time.Duration, _ error) { took[n] = append(took[n], t) })
@@ -68,7 +68,7 @@ func BenchmarkResolve(b *testing.B) {
 	runroot := b.TempDir()
 	run(b, Shared(resolve(b, runroot, 1)))
 	for b.Loop() {
-		cfg, err := Resolve(Request{Owner: owner(2), RunRoot: runroot, Alive: everybody})
+		cfg, err := Resolve(requestOf(runroot, 2))
 		if err != nil {
 			b.Fatal(err)
 		}

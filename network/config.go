@@ -3,7 +3,9 @@ package network
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
 )
 
 // A Mode is the kind of network a container has, as in docker run --network.
@@ -11,34 +13,42 @@ type Mode string
 
 // The modes. Only Bridge makes anything on the host.
 const (
-	Bridge    Mode = "bridge"    // a port on a bridge of the host
+	Bridge    Mode = "bridge"    // a port on one network or more: the default one, or made ones
 	None      Mode = "none"      // a namespace of its own with nothing but lo
 	Host      Mode = "host"      // the host's namespace
 	Container Mode = "container" // the namespace of another container
-	Namespace Mode = "ns"        // a namespace that somebody else set up, named by its path
+	Namespace Mode = "ns"        // a namespace that somebody else set up, named by its path or as ip-netns(8) does
 )
 
+// DefaultNetwork is the network of a container that asks for none. It is always
+// there; its bridge and its subnet are settled when it is first used.
+const DefaultNetwork = "bridge"
+
 // ParseMode reads the argument of --network: "bridge" (or ""), "none", "host",
-// "container:NAME" or "ns:PATH". The target is what follows the colon.
+// "container:NAME", "ns:PATH", "ns:NAME", or the name of a network. The target
+// is what follows the colon, or the network's name.
 func ParseMode(text string) (mode Mode, target string, err error) {
 	word, target, colon := strings.Cut(text, ":")
 	switch Mode(word) {
 	case "", "default", Bridge:
-		mode = Bridge
+		mode, word = Bridge, DefaultNetwork
 	case None, Host:
-		mode = Mode(word)
+		mode, word = Mode(word), ""
 	case Container, Namespace:
 		if target == "" {
 			return "", "", fmt.Errorf("network %q: nothing follows %q", text, word+":")
 		}
 		return Mode(word), target, nil
 	default:
-		return "", "", fmt.Errorf("network %q: unknown; there are bridge, none, host, container:NAME and ns:PATH", text)
+		if err := ValidateName(word); err != nil || colon {
+			return "", "", fmt.Errorf("network %q: neither a network's name nor host, none, container:NAME or ns:NAME", text)
+		}
+		return Bridge, word, nil
 	}
 	if colon {
-		return "", "", fmt.Errorf("network %q: nothing may follow %q", text, word)
+		return "", "", fmt.Errorf("network %q: nothing may follow %q", text, text[:strings.IndexByte(text, ':')])
 	}
-	return mode, "", nil
+	return mode, word, nil
 }
 
 // Config is a container's network with every blank filled in. It is plain
@@ -47,33 +57,105 @@ func ParseMode(text string) (mode Mode, target string, err error) {
 type Config struct {
 	Mode  Mode  `json:"mode"`
 	Netns Netns `json:"netns,omitzero"`
-	// Lease, Network and Interface are set in mode Bridge only.
-	Lease     Lease     `json:"lease,omitzero"`
-	Network   Network   `json:"network,omitzero"`
-	Interface Interface `json:"interface,omitzero"`
+	// Endpoints and Ports are set in mode Bridge only: the networks that it is
+	// on, in the order of its interfaces, and what it publishes.
+	Endpoints []Endpoint `json:"endpoints,omitempty"`
+	Ports     []Port     `json:"ports,omitempty"`
 }
 
-// A Network is one bridge and its subnet. The network "bridge" on minictr0 is
-// there by default; a user-defined network is another value of this type, with
-// another bridge and one element more in the sets of the nftables table.
+// An Endpoint is a container's place on a network.
+type Endpoint struct {
+	Network   Network   `json:"network"`
+	Lease     Lease     `json:"lease"`
+	Interface Interface `json:"interface"`
+	Aliases   []string  `json:"aliases,omitempty"`
+	// Priority is compared to find the one endpoint that has the default
+	// routes; of equals the one that was asked for first.
+	Priority int `json:"priority,omitempty"`
+	// Default and Default6 say that the default route goes by this endpoint.
+	Default  bool `json:"default,omitempty"`
+	Default6 bool `json:"default6,omitempty"`
+}
+
+// A Network is one bridge and its subnets.
 type Network struct {
-	Name    string       `json:"name"`    // "bridge"
-	Bridge  string       `json:"bridge"`  // the link on the host: "minictr0"
-	Gateway netip.Prefix `json:"gateway"` // the bridge's address and the subnet's length: 172.17.0.1/16
-	MAC     string       `json:"mac"`     // the bridge's; fixed, or it would change with the ports
+	Name    string    `json:"name"`
+	ID      string    `json:"id,omitempty"` // 64 hexadecimal digits; none for the network "bridge"
+	Driver  Driver    `json:"driver,omitempty"`
+	Created time.Time `json:"created,omitzero"`
+
+	Bridge   string       `json:"bridge"`             // the link on the host: "minictr0"; of a macvlan its parent
+	Gateway  netip.Prefix `json:"gateway,omitzero"`   // the bridge's address and the subnet's length: 172.17.0.1/16
+	Gateway6 netip.Prefix `json:"gateway6,omitzero"`  // the same for IPv6: fd4d:…::1/64
+	Range    netip.Prefix `json:"range,omitzero"`     // addresses are given out of this part of the subnet
+	MAC      string       `json:"mac,omitempty"`      // the bridge's; fixed, or it would change with the ports
+	MTU      int          `json:"mtu,omitempty"`      // bytes; 0: that of the host's default route
+	Internal bool         `json:"internal,omitempty"` // without a way out
+
+	Labels  map[string]string `json:"labels,omitempty"`
+	Options map[string]string `json:"options,omitempty"` // of network create -o
 }
 
-// Subnet is the range of addresses of the network: 172.17.0.0/16.
-func (n Network) Subnet() netip.Prefix { return n.Gateway.Masked() }
+// A Driver is what a network is made of.
+type Driver string
+
+// The drivers. The empty one is BridgeDriver.
+const (
+	BridgeDriver  Driver = "bridge"
+	MacvlanDriver Driver = "macvlan"
+)
+
+// Subnet is the range of IPv4 addresses of the network: 172.17.0.0/16.
+func (n Network) Subnet() netip.Prefix { return masked(n.Gateway) }
+
+// Subnet6 is the range of IPv6 addresses of the network.
+func (n Network) Subnet6() netip.Prefix { return masked(n.Gateway6) }
+
+func masked(p netip.Prefix) netip.Prefix {
+	if !p.IsValid() {
+		return p
+	}
+	return p.Masked()
+}
 
 // An Interface is the container's end of the pair, eth0, and the name of the
 // host's end.
 type Interface struct {
-	Name    string       `json:"name"`    // "eth0"
-	Host    string       `json:"host"`    // "veth" and the first 8 digits of the container's id
-	Address netip.Prefix `json:"address"` // 172.17.0.2/16
-	MAC     string       `json:"mac"`     // 02:42:ac:11:00:02
-	MTU     int          `json:"mtu"`     // bytes
+	Name     string       `json:"name"`              // "eth0"
+	Host     string       `json:"host,omitempty"`    // "veth" and the first 8 digits of the container's id
+	Address  netip.Prefix `json:"address,omitzero"`  // 172.17.0.2/16
+	Address6 netip.Prefix `json:"address6,omitzero"` // fd4d:…::2/64
+	MAC      string       `json:"mac"`               // 02:42:ac:11:00:02
+	MTU      int          `json:"mtu"`               // bytes
+}
+
+// Addresses are those that it has, IPv4 first.
+func (i Interface) Addresses() []netip.Prefix {
+	return slices.DeleteFunc([]netip.Prefix{i.Address, i.Address6}, func(p netip.Prefix) bool { return !p.IsValid() })
+}
+
+// Main is the endpoint of the default route, or else the first; nil without any.
+// Published ports lead to it.
+func (c *Config) Main() *Endpoint {
+	for i := range c.Endpoints {
+		if c.Endpoints[i].Default || c.Endpoints[i].Default6 {
+			return &c.Endpoints[i]
+		}
+	}
+	if len(c.Endpoints) > 0 {
+		return &c.Endpoints[0]
+	}
+	return nil
+}
+
+// Endpoint is the one on the network of the name; nil without one.
+func (c *Config) Endpoint(network string) *Endpoint {
+	for i := range c.Endpoints {
+		if c.Endpoints[i].Network.Name == network {
+			return &c.Endpoints[i]
+		}
+	}
+	return nil
 }
 
 // Netns says where the container's network namespace is.

@@ -96,10 +96,10 @@ func TestWayOut(t *testing.T) {
 	run(t, plan(one))
 	run(t, plan(two))
 	for _, cfg := range []*Config{one, two} {
-		if cfg.Interface.MTU != 1400 {
-			t.Errorf("the MTU is %d, not that of the uplink, 1400", cfg.Interface.MTU)
+		if cfg.Endpoints[0].Interface.MTU != 1400 {
+			t.Errorf("the MTU is %d, not that of the uplink, 1400", cfg.Endpoints[0].Interface.MTU)
 		}
-		serve(t, cfg.Netns, cfg.Interface.Address.Addr().String()+":80")
+		serve(t, cfg.Netns, cfg.Endpoints[0].Interface.Address.Addr().String()+":80")
 	}
 	serve(t, outside, "192.0.2.2:80")
 	host := Netns{Path: fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())}
@@ -141,13 +141,14 @@ func TestInspect(t *testing.T) {
 	runroot := t.TempDir()
 	cfg := resolve(t, runroot, 1)
 	run(t, plan(cfg))
-	a, err := Inspect(cfg)
+	live, err := Inspect(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(a.Drift) > 0 {
-		t.Errorf("drift: %s", a.Drift)
+	if len(live.Drift) > 0 {
+		t.Errorf("drift: %s", live.Drift)
 	}
+	a := live.Attachments[0]
 	index := func(ns Netns, link string) (i int) {
 		if err := once(ns, func(c *conn) (err error) { i, err = c.index(link); return err }); err != nil {
 			t.Fatal(err)
@@ -217,36 +218,37 @@ func TestNetworks(t *testing.T) {
 	clean := untouched(t)
 	freshHost(t)
 	runroot := t.TempDir()
-	if list, err := List(runroot); err != nil || len(list) != 3 || list[0].Subnet.IsValid() {
+	store := storeIn(runroot)
+	if list, err := store.States(); err != nil || len(list) != 3 || list[0].Subnet().IsValid() {
 		t.Errorf("before anything is made: %+v, %v", list, err)
 	}
 	cfg := resolve(t, runroot, 1)
 	run(t, plan(cfg))
-	s, err := InspectNetwork(runroot, "bridge")
+	s, err := store.Inspect("bridge")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fmt.Sprintln(s.Name, s.Driver, s.Bridge, s.Subnet, s.Gateway, s.MTU, s.Up, s.Ports, s.Leases, len(s.Rules))
-	want := fmt.Sprintln("bridge", "bridge", "minictr0", "172.17.0.0/16", "172.17.0.1", 1500, true, "[veth00000001]", "map[172.17.0.2:"+owner(1)+"]", 3)
+	got := fmt.Sprintln(s.Name, s.Driver, s.Bridge, s.Subnet(), s.Gateway, s.MTU, s.Up, s.Ports, s.Leases, len(s.Rules))
+	want := fmt.Sprintln("bridge", "bridge", "minictr0", "172.17.0.0/16", "172.17.0.1/16", 1500, true, "[veth00000001]", "map[172.17.0.2:"+owner(1)+"]", 3)
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	err = Remove(runroot, "bridge", everybody)
+	err = store.Remove("bridge", everybody)
 	if want := "remove network bridge: in use by container " + owner(1); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	sh(t, "ip link add mine type veth peer name yours; ip link set mine master minictr0")
 	nobody := func(string) bool { return false }
-	err = Remove(runroot, "bridge", nobody)
+	err = store.Remove("bridge", nobody)
 	if want := "remove network bridge: the bridge has ports that minictr did not make: mine"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	sh(t, "ip link del mine")
-	if err := (&AddVeth{Host: cfg.Interface.Host}).Undo(); err != nil {
+	if err := (&AddVeth{Host: cfg.Endpoints[0].Interface.Host}).Undo(); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := Remove(runroot, "bridge", nobody); err != nil {
+		if err := store.Remove("bridge", nobody); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -254,10 +256,10 @@ func TestNetworks(t *testing.T) {
 	if diff := settle(func() string { return clean }, func() string { return snapshot(t) }); diff != "" {
 		t.Errorf("left:\n%s", diff)
 	}
-	if left, _ := filepath.Glob(runroot + "/*/*"); len(left) > 0 {
+	if left, _ := filepath.Glob(runroot + "/leases/*"); len(left) > 0 {
 		t.Errorf("left: %s", left)
 	}
-	if err := Remove(runroot, "elsewhere", nobody); err == nil {
+	if err := store.Remove("elsewhere", nobody); err == nil {
 		t.Error("a network that is not there was removed")
 	}
 }
@@ -268,8 +270,7 @@ func TestSecondNetwork(t *testing.T) {
 	freshHost(t)
 	one := resolve(t, t.TempDir(), 1)
 	two := *one
-	two.Network = Network{Name: "blue", Bridge: "mc-blue", Gateway: netip.MustParsePrefix("172.18.0.1/16"), MAC: "02:42:ac:12:00:01"}
-	two.Lease = Lease{}
+	two.Endpoints = []Endpoint{{Network: Network{Name: "blue", Bridge: "br-blue", Gateway: netip.MustParsePrefix("172.18.0.1/16"), MAC: "02:42:ac:12:00:01"}}}
 	first, second := Shared(one), Shared(&two)
 	run(t, first)
 	alone := sh(t, "nft list ruleset")
@@ -308,6 +309,6 @@ func TestFullBridge(t *testing.T) {
 		t.Fatal(err)
 	}
 	sh(t, "ip -b "+file+"; for i in $(seq 0 510); do echo link set b$i master minictr0; done | ip -b -")
-	err := Endpoint(cfg)[1].Apply()
+	err := Inside(cfg)[1].Apply()
 	wantCause(t, err, "add veth veth00000001: the bridge has 1023 ports, the most that a bridge can have", unix.EXFULL)
 }

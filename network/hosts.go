@@ -8,9 +8,8 @@ import (
 
 // A HostsRequest is what goes into a container's /etc/hosts.
 type HostsRequest struct {
-	Hostname string     // may be of the form host.domain
-	Address  netip.Addr // the container's; the zero Addr for none
-	Gateway  netip.Addr // what host-gateway stands for; the zero Addr for none
+	Hostname  string     // may be of the form host.domain
+	Endpoints []Endpoint // the container's; the hostname stands for all its addresses
 
 	// Add are the arguments of --add-host: NAME:ADDRESS or NAME=ADDRESS, where
 	// the address may be host-gateway, and an IPv6 address may be in brackets.
@@ -31,20 +30,36 @@ func Hosts(r HostsRequest) (string, error) {
 	var b strings.Builder
 	b.WriteString(hostsHead)
 	for _, text := range r.Add {
-		name, address, err := parseAddHost(text, r.Gateway)
+		name, address, err := parseAddHost(text, hostAddress(r.Endpoints))
 		if err != nil {
 			return "", err
 		}
 		fmt.Fprintf(&b, "%s\t%s\n", address, name)
 	}
-	if r.Address.IsValid() && r.Hostname != "" {
-		names := r.Hostname
-		if short, _, dotted := strings.Cut(r.Hostname, "."); dotted && short != "" {
-			names += " " + short
+	if r.Hostname == "" {
+		return b.String(), nil
+	}
+	names := r.Hostname
+	if short, _, dotted := strings.Cut(r.Hostname, "."); dotted && short != "" {
+		names += " " + short
+	}
+	for _, e := range r.Endpoints {
+		for _, a := range e.Interface.Addresses() {
+			fmt.Fprintf(&b, "%s\t%s\n", a.Addr(), names)
 		}
-		fmt.Fprintf(&b, "%s\t%s\n", r.Address, names)
 	}
 	return b.String(), nil
+}
+
+// hostAddress is what host-gateway stands for: the host's address on the first of
+// the networks that has a way out; the zero Addr without one.
+func hostAddress(list []Endpoint) netip.Addr {
+	for _, e := range list {
+		if gateways := e.Network.gateways(); !e.Network.Internal && len(gateways) > 0 {
+			return gateways[0].Addr()
+		}
+	}
+	return netip.Addr{}
 }
 
 // hostGateway is the address of --add-host that stands for the host's on the

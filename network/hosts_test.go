@@ -9,15 +9,23 @@ import (
 )
 
 func TestHostsFile(t *testing.T) {
-	a, gateway := netip.MustParseAddr("172.17.0.2"), netip.MustParseAddr("172.17.0.1")
+	one := []Endpoint{{
+		Network:   Network{Gateway: netip.MustParsePrefix("172.17.0.1/16")},
+		Interface: Interface{Address: netip.MustParsePrefix("172.17.0.2/16")},
+	}}
+	two := append(one[:1:1], Endpoint{Interface: Interface{Address: netip.MustParsePrefix("172.18.0.5/24"), Address6: netip.MustParsePrefix("fd00::5/64")}})
+	inner := []Endpoint{one[0]}
+	inner[0].Network.Internal = true
 	for _, c := range []struct {
 		request HostsRequest
 		want    string // behind the head; with "error: " the error
 	}{
 		{HostsRequest{}, ""},
-		{HostsRequest{Hostname: "web", Address: a}, "172.17.0.2\tweb\n"},
-		{HostsRequest{Hostname: "web.example.org", Address: a}, "172.17.0.2\tweb.example.org web\n"},
-		{HostsRequest{Add: []string{"db:10.0.0.9", "six=[fd00::1]", "seven:fd00::2", "host:host-gateway"}, Gateway: gateway}, "10.0.0.9\tdb\nfd00::1\tsix\nfd00::2\tseven\n172.17.0.1\thost\n"},
+		{HostsRequest{Hostname: "web", Endpoints: one}, "172.17.0.2\tweb\n"},
+		{HostsRequest{Hostname: "web.example.org", Endpoints: one}, "172.17.0.2\tweb.example.org web\n"},
+		{HostsRequest{Add: []string{"db:10.0.0.9", "six=[fd00::1]", "seven:fd00::2", "host:host-gateway"}, Endpoints: one}, "10.0.0.9\tdb\nfd00::1\tsix\nfd00::2\tseven\n172.17.0.1\thost\n"},
+		{HostsRequest{Hostname: "web", Endpoints: two}, "172.17.0.2\tweb\n172.18.0.5\tweb\nfd00::5\tweb\n"},
+		{HostsRequest{Add: []string{"host:host-gateway"}, Endpoints: inner}, `error: add-host "host:host-gateway": this network has no gateway to the host`},
 		{HostsRequest{Add: []string{"host:host-gateway"}}, `error: add-host "host:host-gateway": this network has no gateway to the host`},
 		{HostsRequest{Add: []string{"db"}}, `error: add-host "db": not of the form NAME:ADDRESS`},
 		{HostsRequest{Add: []string{":10.0.0.9"}}, `error: add-host ":10.0.0.9": not of the form NAME:ADDRESS`},

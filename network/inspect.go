@@ -9,8 +9,8 @@ import (
 	"github.com/minictr/minictr/runtime/step"
 )
 
-// An Attachment is what the kernel has of a container's network at this moment.
-// Nothing in it is remembered: what is gone is missing.
+// An Attachment is what the kernel has of one endpoint of a container at this
+// moment. Nothing in it is remembered: what is gone is missing.
 type Attachment struct {
 	Network string // "bridge"
 
@@ -26,35 +26,49 @@ type Attachment struct {
 	MAC       string
 	MTU       int            // bytes
 	Addresses []netip.Prefix // of eth0, IPv4 and IPv6
-	Gateway   netip.Addr     // of the default route; the zero Addr when there is none
+	Gateway   netip.Addr     // of the IPv4 default route; the zero Addr when there is none by it
+	Gateway6  netip.Addr     // of the IPv6 one
+	Aliases   []string
 
-	// Rules are the elements and rules of the nftables table ip minictr that
-	// concern the container, as commands of nft(8).
+	// Rules are the elements and rules of our nftables tables that concern the
+	// network, as commands of nft(8).
 	Rules []string
+}
+
+// A Live is what the kernel has of a container's network at this moment.
+type Live struct {
+	Attachments []*Attachment
 	// Drift is what differs from what was set up, one line a step.
 	Drift []string
 }
 
 // Inspect reads from the kernel what the container of the configuration has. In
-// the modes that attach it to no network it returns an Attachment with nothing
-// but Drift.
-func Inspect(cfg *Config) (*Attachment, error) {
-	a := &Attachment{}
-	for _, s := range append(Shared(cfg), Endpoint(cfg)...) {
+// the modes that attach it to no network there is nothing but Drift.
+func Inspect(cfg *Config) (*Live, error) {
+	live := &Live{}
+	for _, s := range append(Shared(cfg), Inside(cfg)...) {
 		if err := s.Check(); err != nil {
-			a.Drift = append(a.Drift, err.Error())
+			live.Drift = append(live.Drift, err.Error())
 		}
 	}
-	if cfg.Mode != Bridge {
-		return a, nil
+	var errs []error
+	for _, e := range cfg.Endpoints {
+		a, err := inspectEndpoint(e, cfg.Netns)
+		live.Attachments, errs = append(live.Attachments, a), append(errs, err)
 	}
-	a.Network, a.Bridge = cfg.Network.Name, cfg.Network.Bridge
-	a.HostInterface, a.Interface = cfg.Interface.Host, cfg.Interface.Name
+	return live, errors.Join(errs...)
+}
+
+func inspectEndpoint(e Endpoint, ns Netns) (*Attachment, error) {
+	a := &Attachment{
+		Network: e.Network.Name, Bridge: e.Network.Bridge, HostInterface: e.Interface.Host,
+		Interface: e.Interface.Name, Aliases: e.Aliases,
+	}
 	if err := once(Netns{}, a.readHost); err != nil {
-		return nil, explain("inspect", a.HostInterface, err)
+		return a, explain("inspect", a.HostInterface, err)
 	}
-	if err := once(cfg.Netns, a.readContainer); err != nil {
-		return nil, explain("inspect", a.Interface+cfg.Netns.where(), err)
+	if err := once(ns, a.readContainer); err != nil {
+		return a, explain("inspect", a.Interface+ns.where(), err)
 	}
 	rules, err := rulesOf(a.Network)
 	a.Rules = rules

@@ -172,16 +172,25 @@ func withLock(dir string, f func() error) error {
 	return f()
 }
 
-// Release gives the container's address back. It is no error when there is no
+// Release gives the container's addresses back. It is no error when there is no
 // lease, or when it has been taken over by another container.
 func Release(cfg *Config) error {
-	if cfg.Lease.File == "" {
+	var errs []error
+	for _, e := range cfg.Endpoints {
+		errs = append(errs, e.Release())
+	}
+	return errors.Join(errs...)
+}
+
+// Release gives the endpoint's addresses back, as Release does.
+func (e Endpoint) Release() error {
+	if e.Lease.File == "" {
 		return nil
 	}
-	a := cfg.Interface.Address.Addr()
-	err := withLock(filepath.Dir(cfg.Lease.File), func() error {
-		return withTable(cfg.Lease.File, func(t *leaseTable) error {
-			if owner, held := t.owner(a); !held || owner != cfg.Lease.Owner {
+	a := e.Interface.Address.Addr()
+	err := withLock(filepath.Dir(e.Lease.File), func() error {
+		return withTable(e.Lease.File, func(t *leaseTable) error {
+			if owner, held := t.owner(a); !held || owner != e.Lease.Owner {
 				return nil
 			}
 			return t.clear(a)

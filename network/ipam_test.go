@@ -27,10 +27,10 @@ func testPool(t testing.TB, gateway string) pool {
 }
 
 func (p pool) config(a netip.Addr, owner string) *Config {
-	return &Config{
+	return &Config{Endpoints: []Endpoint{{
 		Lease:     Lease{File: p.file, Owner: owner},
 		Interface: Interface{Address: netip.PrefixFrom(a, p.gateway.Bits())},
-	}
+	}}}
 }
 
 func readLines(file string) (lines []leaseLine, err error) {

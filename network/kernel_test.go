@@ -70,10 +70,22 @@ func owner(n int) string { return fmt.Sprintf("%08x%056d", uint32(n), 0) }
 
 func everybody(string) bool { return true }
 
+// storeIn is a store with everything below one directory.
+func storeIn(dir string) Store { return Store{Root: filepath.Join(dir, "root"), Runroot: dir} }
+
+// requestOf is what container n asks that is content with the default network.
+func requestOf(runroot string, n int) Request {
+	return Request{
+		Mode: Bridge, Uses: []Use{{Network: DefaultNetwork}}, Owner: owner(n), Store: storeIn(runroot), Alive: everybody,
+	}
+}
+
 // resolve resolves the request for container n, whose namespace is made too.
 func resolve(t testing.TB, runroot string, n int) *Config {
 	t.Helper()
-	cfg, err := Resolve(Request{Owner: owner(n), RunRoot: runroot, Alive: everybody, DryRun: n < 0})
+	r := requestOf(runroot, n)
+	r.DryRun = n < 0
+	cfg, err := Resolve(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +94,7 @@ func resolve(t testing.TB, runroot string, n int) *Config {
 }
 
 // plan is everything that a launch applies.
-func plan(cfg *Config) []step.Step { return append(Shared(cfg), Endpoint(cfg)...) }
+func plan(cfg *Config) []step.Step { return append(Shared(cfg), Inside(cfg)...) }
 
 func run(t testing.TB, steps []step.Step) {
 	t.Helper()
@@ -226,7 +238,12 @@ func TestScript(t *testing.T) {
 			requireTools(t, "ip", "nft", "sysctl")
 			freshHost(t)
 			mountNetnsDir(t)
-			cfg, err := Resolve(Request{Network: mode, Owner: owner(1), Name: "applied", RunRoot: t.TempDir(), DryRun: true})
+			r := requestOf(t.TempDir(), 1)
+			r.Name, r.DryRun = "applied", true
+			if r.Mode = Mode(mode); r.Mode != Bridge {
+				r.Uses = nil
+			}
+			cfg, err := Resolve(r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -296,7 +313,7 @@ func TestUndo(t *testing.T) {
 	requireRoot(t)
 	requireTools(t, "ip", "nft")
 	want := untouched(t)
-	count := len(plan(&Config{Mode: Bridge}))
+	count := len(plan(example(Bridge)))
 	for n := range count + 1 {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			freshHost(t)
@@ -331,7 +348,7 @@ func TestFailAt(t *testing.T) {
 	requireRoot(t)
 	requireTools(t, "ip", "nft")
 	want := untouched(t)
-	for i := range plan(&Config{Mode: Bridge}) {
+	for i := range plan(example(Bridge)) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			freshHost(t)
 			cfg := resolve(t, t.TempDir(), 1)
@@ -454,7 +471,7 @@ func TestManyAtOnce(t *testing.T) {
 				if err := unix.Setns(int(host.Fd()), unix.CLONE_NEWNET); err != nil {
 					return err
 				}
-				cfg, err := Resolve(Request{Owner: owner(i), RunRoot: runroot, Alive: everybody})
+				cfg, err := Resolve(requestOf(runroot, i))
 				if err != nil {
 					return err
 				}
@@ -477,7 +494,7 @@ func TestManyAtOnce(t *testing.T) {
 		if err := step.Check(plan(cfg)); err != nil {
 			t.Error(err)
 		}
-		seen[cfg.Interface.Address.Addr()] = true
+		seen[cfg.Endpoints[0].Interface.Address.Addr()] = true
 	}
 	if len(seen) != count {
 		t.Errorf("%d containers have %d addresses", count, len(seen))

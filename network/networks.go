@@ -3,6 +3,7 @@ package network
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
@@ -15,65 +16,63 @@ import (
 	"github.com/minictr/minictr/runtime/step"
 )
 
-// A State is a network as the kernel has it now.
+// A State is a network, and what the kernel has of it now.
 type State struct {
-	Name   string // "bridge", "host", "none"
-	Driver string // Docker's word for its kind: "bridge", "host", "null"
+	Network
 
-	// The rest is the network bridge's. Without a bridge, before the first
-	// launch or after Remove, it is zero.
-	Bridge  string       // "minictr0"
-	Index   int          // of the bridge
-	Up      bool         //
-	MAC     string       // of the bridge
-	MTU     int          // bytes
-	Subnet  netip.Prefix // 172.17.0.0/16
-	Gateway netip.Addr   // 172.17.0.1
-	Ports   []string     // the names of the links on the bridge
+	// The rest is of a bridge. Without one, before the first launch or after
+	// Remove, it is zero.
+	Link  string   // the bridge, when it is there
+	Index int      // of the bridge
+	Up    bool     //
+	MTU   int      // bytes
+	Ports []string // the names of the links on the bridge
 
 	Leases map[netip.Addr]string // address -> container id, of the dead too
 	Rules  []string              // its elements and rules in nftables, as commands of nft(8)
+	Drift  []string              // what of it somebody has changed, one line each
 }
 
-// List returns all networks, in the order of their names. RunRoot is the
-// directory for what dies with the machine.
-func List(runroot string) ([]State, error) {
-	bridge, err := InspectNetwork(runroot, string(Bridge))
+// States returns all networks, in the order of their names.
+func (s Store) States() ([]*State, error) {
+	list, err := s.All()
+	errs := []error{err}
+	var states []*State
+	for _, n := range list {
+		state, err := s.state(n)
+		errs = append(errs, err)
+		if err == nil {
+			states = append(states, state)
+		}
+	}
+	return states, errors.Join(errs...)
+}
+
+// Inspect returns the network of the name.
+func (s Store) Inspect(name string) (*State, error) {
+	n, err := s.Lookup(name)
 	if err != nil {
 		return nil, err
 	}
-	return []State{*bridge, {Name: string(Host), Driver: "host"}, {Name: string(None), Driver: "null"}}, nil
+	return s.state(n)
 }
 
-// errNoNetwork says that there is no network of a name.
-var errNoNetwork = errors.New("no such network")
-
-// InspectNetwork returns the network of the name.
-func InspectNetwork(runroot, name string) (*State, error) {
-	switch Mode(name) {
-	case Bridge:
-	case Host:
-		return &State{Name: name, Driver: "host"}, nil
-	case None:
-		return &State{Name: name, Driver: "null"}, nil
-	default:
-		return nil, step.Fail("inspect network", name, errNoNetwork)
+func (s Store) state(n *Network) (*State, error) {
+	state := &State{Network: *n, Leases: map[netip.Addr]string{}}
+	if n.Driver != BridgeDriver && n.Driver != MacvlanDriver {
+		return state, nil
 	}
-	s := &State{Name: name, Driver: "bridge", Leases: map[netip.Addr]string{}}
-	err := readTable(leaseFile(runroot, name), func(t *leaseTable) error {
-		maps.Insert(s.Leases, t.all())
+	err := readTable(leaseFile(s.Runroot, n.Name), func(t *leaseTable) error {
+		maps.Insert(state.Leases, t.all())
 		return nil
 	})
 	if err == nil {
-		err = once(Netns{}, s.read)
+		err = once(Netns{}, state.read)
 	}
 	if err == nil {
-		s.Rules, err = rulesOf(name)
+		state.Rules, err = rulesOf(n.Name)
 	}
-	if err != nil {
-		return nil, explain("inspect network", name, err)
-	}
-	return s, nil
+	return state, explain("inspect network", n.Name, err)
 }
 
 func leaseFile(runroot, network string) string {
@@ -82,16 +81,19 @@ func leaseFile(runroot, network string) string {
 
 // read reads the bridge and its ports.
 func (s *State) read(c *conn) error {
-	l, err := c.link(DefaultBridge)
+	l, err := c.link(s.Bridge)
 	if err != nil {
 		return missing(err)
 	}
-	if l.kind != "bridge" {
-		return fmt.Errorf("%s: %w", DefaultBridge, errNoBridge)
+	if s.Driver == BridgeDriver && l.kind != "bridge" {
+		return fmt.Errorf("%s: %w", s.Bridge, errNoBridge)
 	}
-	s.Bridge, s.Index, s.Up, s.MAC, s.MTU = l.name, l.index, l.up, l.mac, l.mtu
-	if gateway, err := c.gatewayOf(l); err == nil {
-		s.Subnet, s.Gateway = gateway.Masked(), gateway.Addr()
+	s.Link, s.Index, s.Up, s.MAC, s.MTU = l.name, l.index, l.up, l.mac, l.mtu
+	if s.Driver != BridgeDriver {
+		return nil
+	}
+	if gateway, err := c.gatewayOf(l); err == nil && s.Name == DefaultNetwork {
+		s.Gateway = gateway
 	}
 	ports, err := c.ports(l.index)
 	for _, p := range ports {
@@ -117,35 +119,47 @@ func (e *InUseError) Error() string {
 func (e *InUseError) Unwrap() error { return unix.EBUSY }
 
 // Remove takes the network's bridge, its elements in the nftables table (the
-// table, when they are the last) and its leases away. The next container that
-// wants the network makes it again. It fails with InUseError while a live
-// container has a lease. ip_forward stays on: others may have come to rely on it.
-func Remove(runroot, name string, alive func(owner string) bool) error {
-	if Mode(name) != Bridge {
-		return step.Fail("remove network", name, errNoNetwork)
+// table, when they are the last), its leases and its definition away. The network
+// "bridge" is made again by the next container that wants it. It fails with
+// InUseError while a live container has a lease. ip_forward stays on: others may
+// have come to rely on it.
+func (s Store) Remove(name string, alive func(owner string) bool) error {
+	n, err := s.Lookup(name)
+	if err != nil {
+		return err
 	}
-	root := filepath.Join(runroot, leasesDir)
-	err := withLock(root, func() error {
-		s, err := InspectNetwork(runroot, name)
+	if n.Driver == "host" || n.Driver == "null" {
+		return step.Fail("remove network", name, ErrPredefined)
+	}
+	return explain("remove network", name, s.locked(func() error { return s.remove(n, alive) }))
+}
+
+func (s Store) remove(n *Network, alive func(owner string) bool) error {
+	return withLock(filepath.Join(s.Runroot, leasesDir), func() error {
+		state, err := s.state(n)
 		if err != nil {
 			return err
 		}
-		if err := s.inUse(alive); err != nil {
+		if err := state.inUse(alive); err != nil {
 			return err
 		}
-		if err := removeNetwork(name); err != nil {
+		if err := removeNetwork(n.Name); err != nil {
 			return err
 		}
-		if err := once(Netns{}, func(c *conn) error { return c.deleteLink(DefaultBridge) }); err != nil {
-			return err
+		if state.Link != "" && n.Driver == BridgeDriver {
+			if err := once(Netns{}, func(c *conn) error { return c.deleteLink(n.Bridge) }); err != nil {
+				return err
+			}
 		}
-		err = os.Remove(leaseFile(runroot, name))
-		if errors.Is(err, os.ErrNotExist) {
-			err = nil
-		}
-		return err
+		return errors.Join(ignoreMissing(os.Remove(leaseFile(s.Runroot, n.Name))), s.forget(n))
 	})
-	return explain("remove network", name, err)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // inUse returns what keeps the network from being removed. A port that is

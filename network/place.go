@@ -13,6 +13,12 @@ type place struct {
 	conn  *conn
 }
 
+// use counts one step more that will be applied here, and is the place.
+func (p *place) use() *place {
+	p.steps++
+	return p
+}
+
 // do calls f with the socket; it is how a step applies itself. A step that
 // stands alone has no place (nil) and gets a socket for itself.
 func (p *place) do(ns Netns, f func(*conn) error) error {

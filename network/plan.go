@@ -1,62 +1,109 @@
 package network
 
-import "github.com/minictr/minictr/runtime/step"
+import (
+	"slices"
 
-// Shared is what all containers of a network have in common: the bridge, the
-// gateway's address on it, a kernel that forwards, and the way out. Every step
-// is harmless where its object exists, and its Undo takes away only what its
+	"github.com/minictr/minictr/runtime/step"
+)
+
+// Shared is what all containers of its networks have in common: the bridges, the
+// gateways' addresses on them, a kernel that forwards, and the way out. Every
+// step is harmless where its object exists, and its Undo takes away only what its
 // own Apply made and nobody else has come to use.
 //
 // It is the caller's business to tell people that ip_forward was switched on:
 // after Apply, the step *SetSysctl says so by Changed.
 func Shared(cfg *Config) []step.Step {
-	if cfg.Mode != Bridge {
-		return nil
+	var list []step.Step
+	host := &place{}
+	for _, e := range cfg.Endpoints {
+		list = append(list, shared(e, host)...)
 	}
-	n, lease := cfg.Network, cfg.Lease
-	host := &place{steps: 3}
-	return []step.Step{
-		&AddBridge{Name: n.Bridge, MAC: n.MAC, Lease: lease, at: host},
+	return list
+}
+
+// SharedOf is Shared of one endpoint.
+func SharedOf(e Endpoint) []step.Step { return shared(e, &place{}) }
+
+func shared(e Endpoint, host *place) []step.Step {
+	n, lease := e.Network, e.Lease
+	list := []step.Step{
+		&AddBridge{Name: n.Bridge, MAC: n.MAC, Lease: lease, at: host.use()},
 		&SetSysctl{
 			Key: "net/ipv6/conf/" + n.Bridge + "/accept_ra", Value: "0", Optional: true, Lease: lease,
 			Why: "do not let a container pose as an IPv6 router of the host (CVE-2020-13401)",
 		},
-		&AddAddress{Link: n.Bridge, Address: n.Gateway, Lease: lease, at: host},
-		&SetLinkUp{Link: n.Bridge, Lease: lease, at: host},
+	}
+	for _, gateway := range n.gateways() {
+		list = append(list, &AddAddress{Link: n.Bridge, Address: gateway, Lease: lease, at: host.use()})
+	}
+	list = append(list, &SetLinkUp{Link: n.Bridge, Lease: lease, at: host.use()})
+	if n.Internal {
+		return list
+	}
+	return append(list,
 		&SetSysctl{
 			Key: "net/ipv4/ip_forward", Value: "1", Lease: lease,
 			Why: "let the host pass packets on from one link to another",
 		},
 		&AddMasquerade{Network: n.Name, Bridge: n.Bridge, Subnet: n.Subnet(), Lease: lease},
-	}
+	)
 }
 
-// Endpoint is what one container has: in mode Bridge a cable to the bridge, an
-// address, and a default route; in mode None only lo. The other modes borrow a
-// namespace that is somebody else's to set up. cfg.Netns must say where the
-// container's namespace is before the steps are applied.
-func Endpoint(cfg *Config) []step.Step {
-	ns, i := cfg.Netns, cfg.Interface
-	inside := &place{netns: ns, steps: 1}
-	lo := &SetLinkUp{Link: "lo", Netns: ns, at: inside}
-	switch cfg.Mode {
-	case Bridge:
-		inside.steps = 5
-	case None:
-		return []step.Step{lo}
-	default:
+// Inside is what one container has: in mode Bridge for each of its networks a
+// cable to the bridge, an address, and for one of them a default route; in mode
+// None only lo. The other modes borrow a namespace that is somebody else's to set
+// up. cfg.Netns must say where the container's namespace is before the steps are
+// applied.
+func Inside(cfg *Config) []step.Step {
+	if cfg.Mode != Bridge && cfg.Mode != None {
 		return nil
 	}
-	return []step.Step{
+	inside := &place{netns: cfg.Netns}
+	var list []step.Step
+	for _, e := range cfg.Endpoints {
+		list = append(list, attach(e, cfg.Netns, inside)...)
+	}
+	// lo comes up before any route: it brings the main table with it.
+	lo := &SetLinkUp{Link: "lo", Netns: cfg.Netns, at: inside.use()}
+	return slices.Insert(list, min(loPlace, len(list)), step.Step(lo))
+}
+
+// loPlace is where lo comes in the list: behind the first step that visits the
+// namespace on a thread, which is the dearest.
+const loPlace = 3
+
+// AttachOf is what Inside does for one endpoint, without lo and routes: those are
+// RouteOf's, for a container that is on other networks too.
+func AttachOf(e Endpoint, ns Netns) []step.Step { return attach(e, ns, &place{netns: ns}) }
+
+func attach(e Endpoint, ns Netns, inside *place) []step.Step {
+	i := e.Interface
+	list := []step.Step{
 		&SetSysctl{
 			// Before eth0 is born: set on eth0 itself it costs ten times as much.
-			Key: "net/ipv6/conf/default/disable_ipv6", Value: "1", Optional: true, Netns: ns, at: inside,
+			Key: "net/ipv6/conf/default/disable_ipv6", Value: "1", Optional: true, Netns: ns, at: inside.use(),
 			Why: "no IPv6 on a network without IPv6: no address by itself, no router that a neighbour poses as",
 		},
-		&AddVeth{Host: i.Host, Bridge: cfg.Network.Bridge, Peer: i.Name, MAC: i.MAC, MTU: i.MTU, Netns: ns},
-		&AddAddress{Link: i.Name, Address: i.Address, Netns: ns, at: inside},
-		lo,
-		&SetLinkUp{Link: i.Name, Netns: ns, at: inside},
-		&AddRoute{Gateway: cfg.Network.Gateway.Addr(), Link: i.Name, Netns: ns, at: inside},
+		&AddVeth{Host: i.Host, Bridge: e.Network.Bridge, Peer: i.Name, MAC: i.MAC, MTU: i.MTU, Netns: ns},
 	}
+	for _, a := range i.Addresses() {
+		list = append(list, &AddAddress{Link: i.Name, Address: a, Netns: ns, at: inside.use()})
+	}
+	list = append(list, &SetLinkUp{Link: i.Name, Netns: ns, at: inside.use()})
+	return append(list, routes(e, ns, inside)...)
+}
+
+// RoutesOf are the default routes that go by the endpoint.
+func RoutesOf(e Endpoint, ns Netns) []step.Step { return routes(e, ns, &place{netns: ns}) }
+
+func routes(e Endpoint, ns Netns, inside *place) []step.Step {
+	var list []step.Step
+	if e.Default {
+		list = append(list, &AddRoute{Gateway: e.Network.Gateway.Addr(), Link: e.Interface.Name, Netns: ns, at: inside.use()})
+	}
+	if e.Default6 {
+		list = append(list, &AddRoute{Gateway: e.Network.Gateway6.Addr(), Link: e.Interface.Name, Netns: ns, at: inside.use()})
+	}
+	return list
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -25,17 +26,17 @@ const hostPrefix = "veth"
 const defaultMTU = 1500
 
 // A Request is what somebody asks for. Only Owner is required in every mode,
-// RunRoot and Alive in mode Bridge.
+// Uses, RunRoot and Alive in mode Bridge.
 type Request struct {
-	Network string // as --network: bridge (or empty), none, host, container:NAME, ns:PATH
-	IP      string // as --ip; empty: the next free
-	MAC     string // as --mac-address; empty: derived from the address
+	Mode  Mode
+	Join  string // of mode Namespace: its path, or its name in /run/netns
+	Uses  []Use  // the networks to be on, in the order of the interfaces
+	Ports []Port // to be published
 
 	Owner string // the container's id: at least 8 letters or digits
 	Name  string // what printed commands call its namespace; empty: the id's first 12 characters
 
-	// RunRoot is the directory for what dies with the machine, /run/minictr.
-	RunRoot string
+	Store
 	// Alive reports whether the container with the id lives and so keeps its
 	// lease. It is called while other launches wait, and must not itself wait
 	// for one of them.
@@ -44,33 +45,48 @@ type Request struct {
 	DryRun bool
 }
 
+// A Use is a network that a container is to be on, and how.
+type Use struct {
+	Network  string   `json:"network"`            // its name
+	IP       string   `json:"ip,omitempty"`       // as --ip; empty: the next free
+	IP6      string   `json:"ip6,omitempty"`      // as --ip6; empty: the next free
+	MAC      string   `json:"mac,omitempty"`      // as --mac-address; empty: derived from the address
+	Aliases  []string `json:"aliases,omitempty"`  // as --network-alias: more names on this network
+	Priority int      `json:"priority,omitempty"` // the highest has the default routes
+}
+
 // Resolve fills in every blank of the request. It is the only reader of the
-// host's state, changes nothing but the lease, and is done in this order: the
+// host's state, changes nothing but the leases, and is done in this order: the
 // bridge's address, or where there is no bridge, a subnet that overlaps
-// nothing; then the address, leased until Release; then what follows from it.
+// nothing; then the addresses, leased until Release; then what follows from them.
 //
 // The namespace's Path is not known yet; the caller sets it.
 func Resolve(r Request) (*Config, error) {
-	mode, target, err := ParseMode(r.Network)
-	if err != nil {
+	if err := r.validate(); err != nil {
 		return nil, err
 	}
-	if err := r.validate(mode); err != nil {
-		return nil, err
-	}
-	cfg := &Config{Mode: mode, Netns: Netns{Name: r.netnsName()}}
-	switch mode {
+	cfg := &Config{Mode: r.Mode, Netns: Netns{Name: r.netnsName()}}
+	switch r.Mode {
 	case Namespace:
-		cfg.Netns = Netns{Name: filepath.Base(target), Path: target}
+		cfg.Netns = JoinedNetns(r.Join)
 		f, err := cfg.Netns.Open()
 		if err != nil {
-			return nil, step.Fail("join network namespace", target, err)
+			return nil, step.Fail("join network namespace", r.Join, err)
 		}
 		return cfg, f.Close()
 	case Bridge:
-		return cfg, r.resolveBridge(cfg)
+		return cfg, r.resolveUses(cfg)
 	}
 	return cfg, nil
+}
+
+// JoinedNetns is the namespace that ns:TARGET means: a path, or the name of one
+// that ip-netns(8) has made.
+func JoinedNetns(target string) Netns {
+	if strings.Contains(target, "/") {
+		return Netns{Name: filepath.Base(target), Path: target}
+	}
+	return Netns{Name: target}
 }
 
 func (r Request) netnsName() string {
@@ -81,20 +97,33 @@ func (r Request) netnsName() string {
 }
 
 // validate checks what can be checked without looking at the host.
-func (r Request) validate(mode Mode) error {
+func (r Request) validate() error {
 	word := func(c rune) bool {
 		return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 	}
 	if len(r.Owner) < 8 || strings.TrimFunc(r.Owner, word) != "" {
 		return fmt.Errorf("container id %q: it must be 8 or more letters and digits", r.Owner)
 	}
-	if mode != Bridge && r.IP != "" {
-		return fmt.Errorf("ip %s: network %s gives no addresses", r.IP, r.Network)
+	seen := map[string]bool{}
+	for _, u := range r.Uses {
+		if seen[u.Network] {
+			return fmt.Errorf("network %s: asked for twice", u.Network)
+		}
+		seen[u.Network] = true
+		if err := u.validate(); err != nil {
+			return err
+		}
 	}
-	if mode != Bridge && r.MAC != "" {
-		return fmt.Errorf("mac-address %s: network %s has no interface to give it to", r.MAC, r.Network)
+	return nil
+}
+
+func (u Use) validate() error {
+	for _, a := range u.Aliases {
+		if err := ValidateName(a); err != nil {
+			return fmt.Errorf("alias %w", err)
+		}
 	}
-	return validateMAC(r.MAC)
+	return validateMAC(u.MAC)
 }
 
 func validateMAC(text string) error {
@@ -113,39 +142,135 @@ func validateMAC(text string) error {
 	return nil
 }
 
-func (r Request) resolveBridge(cfg *Config) error {
+// resolveUses makes an endpoint of each use. When one fails, the leases of those
+// before it are given back.
+func (r Request) resolveUses(cfg *Config) error {
 	c, err := dial(unix.NETLINK_ROUTE)
 	if err != nil {
-		return explain("resolve network", "bridge", err)
+		return explain("resolve network", "of "+cfg.Netns.Name, err)
 	}
 	defer c.close()
-	gateway, mac, err := findGateway(c, DefaultBridge)
-	if err != nil {
-		return explain("resolve bridge", DefaultBridge, err)
+	for _, u := range r.Uses {
+		e, err := r.resolveUse(c, u, cfg)
+		if err != nil {
+			if r.DryRun {
+				return err
+			}
+			return errors.Join(err, Release(cfg))
+		}
+		cfg.Endpoints = append(cfg.Endpoints, *e)
 	}
-	mtu, err := uplinkMTU(c)
-	if err != nil {
-		return explain("resolve MTU of", "the default route", err)
-	}
-	cfg.Network = Network{Name: string(Bridge), Bridge: DefaultBridge, Gateway: gateway, MAC: mac}
-	cfg.Lease = Lease{File: leaseFile(r.RunRoot, string(Bridge)), Owner: r.Owner}
-	address, err := r.takeAddress(cfg)
-	if err != nil {
-		return err
-	}
-	cfg.Interface = Interface{
-		Name:    "eth0",
-		Host:    hostPrefix + r.Owner[:8],
-		Address: netip.PrefixFrom(address, gateway.Bits()),
-		MAC:     strings.ToLower(r.MAC),
-		MTU:     mtu,
-	}
-	if r.MAC == "" {
-		cfg.Interface.MAC = macOf(address)
-	} else if hw, err := net.ParseMAC(r.MAC); err == nil {
-		cfg.Interface.MAC = hw.String() // 02-42-… and 0242.… are spelt with colons
-	}
+	chooseDefault(cfg.Endpoints)
 	return nil
+}
+
+// ResolveUse makes the endpoint of one more network, for a container that has
+// the configuration.
+func (r Request) ResolveUse(u Use, have *Config) (*Endpoint, error) {
+	if err := u.validate(); err != nil {
+		return nil, err
+	}
+	if have.Endpoint(u.Network) != nil {
+		return nil, step.Fail("connect to network", u.Network, errConnected)
+	}
+	c, err := dial(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, explain("resolve network", u.Network, err)
+	}
+	defer c.close()
+	return r.resolveUse(c, u, have)
+}
+
+// errConnected says that a container is on a network already.
+var errConnected = errors.New("the container is on it already")
+
+func (r Request) resolveUse(c *conn, u Use, have *Config) (*Endpoint, error) {
+	n, err := r.Lookup(u.Network)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.settle(c); err != nil {
+		return nil, explain("resolve bridge", n.Bridge, err)
+	}
+	mtu := n.MTU
+	if mtu == 0 {
+		if mtu, err = uplinkMTU(c); err != nil {
+			return nil, explain("resolve MTU of", "the default route", err)
+		}
+	}
+	e := &Endpoint{
+		Network: *n, Lease: Lease{File: leaseFile(r.Runroot, n.Name), Owner: r.Owner},
+		Aliases: u.Aliases, Priority: u.Priority,
+	}
+	e.Interface.MTU = mtu
+	e.Interface.Name, e.Interface.Host = freeInterface(have, r.Owner)
+	if err := r.takeAddresses(e, u); err != nil {
+		return nil, err
+	}
+	e.Interface.MAC = macFor(u.MAC, e.Interface)
+	return e, nil
+}
+
+// macFor is the hardware address that was asked for, as the kernel spells it
+// (02-42-… and 0242.… are spelt with colons), or the one of the IP address.
+func macFor(asked string, i Interface) string {
+	if hw, err := net.ParseMAC(asked); err == nil {
+		return hw.String()
+	}
+	if i.Address.IsValid() {
+		return macOf(i.Address.Addr())
+	}
+	return macOf6(i.Address6.Addr())
+}
+
+// freeInterface names the next pair of the container: eth0 and veth1f3c…, eth1
+// and veth1f3c…-1.
+func freeInterface(have *Config, owner string) (inside, host string) {
+	for i := 0; ; i++ {
+		inside, host = fmt.Sprintf("eth%d", i), hostPrefix+owner[:8]
+		if i > 0 {
+			host = fmt.Sprintf("%s-%d", host, i)
+		}
+		if !slices.ContainsFunc(have.Endpoints, func(e Endpoint) bool { return e.Interface.Name == inside }) {
+			return inside, host
+		}
+	}
+}
+
+// chooseDefault settles which endpoint has the default route of each family: of
+// those with a way out the one of the highest priority, and of equals the first.
+func chooseDefault(list []Endpoint) {
+	best, best6 := -1, -1
+	for i := range list {
+		e := &list[i]
+		e.Default, e.Default6 = false, false
+		if e.Network.Internal {
+			continue
+		}
+		if e.Interface.Address.IsValid() && (best < 0 || e.Priority > list[best].Priority) {
+			best = i
+		}
+		if e.Interface.Address6.IsValid() && (best6 < 0 || e.Priority > list[best6].Priority) {
+			best6 = i
+		}
+	}
+	if best >= 0 {
+		list[best].Default = true
+	}
+	if best6 >= 0 {
+		list[best6].Default6 = true
+	}
+}
+
+// settle fills in what a network leaves open until it is used: of the default
+// one, its subnet.
+func (n *Network) settle(c *conn) error {
+	if n.Gateway.IsValid() || n.Gateway6.IsValid() {
+		return nil
+	}
+	gateway, mac, err := findGateway(c, n.Bridge)
+	n.Gateway, n.MAC = gateway, mac
+	return err
 }
 
 // findGateway returns the address that the bridge has, or is to have, and its
@@ -212,17 +337,27 @@ func uplinkMTU(c *conn) (int, error) {
 // maxVethMTU is ETH_MAX_MTU, the most that a veth takes (drivers/net/veth.c).
 const maxVethMTU = 65535
 
-// takeAddress leases the address that was asked for, or the next free one.
-func (r Request) takeAddress(cfg *Config) (netip.Addr, error) {
-	p := pool{file: cfg.Lease.File, gateway: cfg.Network.Gateway, alive: r.Alive, dry: r.DryRun}
-	if r.IP == "" {
-		return p.lease(r.Owner)
+// takeAddresses leases the addresses that were asked for, or the next free ones.
+func (r Request) takeAddresses(e *Endpoint, u Use) error {
+	n := e.Network
+	if u.IP != "" && !n.Gateway.IsValid() {
+		return fmt.Errorf("ip %s: network %s has no IPv4", u.IP, n.Name)
 	}
-	a, err := checkAddress(r.IP, cfg.Network)
-	if err != nil {
-		return netip.Addr{}, err
+	if u.IP6 != "" && !n.Gateway6.IsValid() {
+		return fmt.Errorf("ip6 %s: network %s has no IPv6", u.IP6, n.Name)
 	}
-	return a, p.leaseThis(r.Owner, a)
+	p := pool{file: e.Lease.File, gateway: n.Gateway, alive: r.Alive, dry: r.DryRun}
+	var a netip.Addr
+	var err error
+	if u.IP == "" {
+		a, err = p.lease(r.Owner)
+	} else if a, err = checkAddress(u.IP, n); err == nil {
+		err = p.leaseThis(r.Owner, a)
+	}
+	if err == nil {
+		e.Interface.Address = netip.PrefixFrom(a, n.Gateway.Bits())
+	}
+	return err
 }
 
 // checkAddress parses the argument of --ip and tells why a container of the

@@ -41,9 +41,10 @@ func example(mode Mode) *Config {
 	cfg := &Config{Mode: mode, Netns: Netns{Name: "web"}}
 	if mode == Bridge {
 		gateway := netip.MustParsePrefix("172.17.0.1/16")
-		cfg.Lease = Lease{File: "/run/minictr/leases/bridge", Owner: "4f0c9d2e"}
-		cfg.Network = Network{Name: "bridge", Bridge: DefaultBridge, Gateway: gateway, MAC: macOf(gateway.Addr())}
-		cfg.Interface = Interface{Name: "eth0", Host: "veth4f0c9d2e", Address: netip.MustParsePrefix("172.17.0.2/16"), MAC: "02:42:ac:11:00:02", MTU: 1500}
+		e := Endpoint{Lease: Lease{File: "/run/minictr/leases/bridge", Owner: "4f0c9d2e"}, Default: true}
+		e.Network = Network{Name: "bridge", Driver: BridgeDriver, Bridge: DefaultBridge, Gateway: gateway, MAC: macOf(gateway.Addr())}
+		e.Interface = Interface{Name: "eth0", Host: "veth4f0c9d2e", Address: netip.MustParsePrefix("172.17.0.2/16"), MAC: "02:42:ac:11:00:02", MTU: 1500}
+		cfg.Endpoints = []Endpoint{e}
 	}
 	return cfg
 }
@@ -84,16 +85,18 @@ func TestParseMode(t *testing.T) {
 		text, target string
 		mode         Mode
 	}{
-		{"", "", Bridge},
-		{"bridge", "", Bridge},
-		{"default", "", Bridge},
+		{"", "bridge", Bridge},
+		{"bridge", "bridge", Bridge},
+		{"default", "bridge", Bridge},
 		{"none", "", None},
 		{"host", "", Host},
 		{"container:web", "web", Container},
 		{"ns:/run/netns/a:b", "/run/netns/a:b", Namespace},
-		{"blue", "", ""},
+		{"blue", "blue", Bridge},
+		{"blue:", "", ""},
+		{"b/lue", "", ""},
 		{"container:", "", ""},
-		{"ns", "", ""},
+		{"ns:", "", ""},
 		{"host:x", "", ""},
 		{"bridge:", "", ""},
 	} {
@@ -169,13 +172,13 @@ func TestResolveHost(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			freshHost(t)
 			sh(t, c.prepare)
-			cfg, err := Resolve(Request{Owner: owner(1), RunRoot: t.TempDir(), Alive: everybody})
+			cfg, err := Resolve(requestOf(t.TempDir(), 1))
 			got := ""
 			if err != nil {
 				got = "error: " + err.Error()
 			} else {
 				cfg.Netns.Path = freshNetns(t, "").Path
-				got = strings.Join([]string{cfg.Network.Gateway.String(), cfg.Interface.Address.String(), jsonOf(cfg.Interface.MTU)}, " ")
+				got = strings.Join([]string{cfg.Endpoints[0].Network.Gateway.String(), cfg.Endpoints[0].Interface.Address.String(), jsonOf(cfg.Endpoints[0].Interface.MTU)}, " ")
 				run(t, plan(cfg))
 				if err := step.Check(plan(cfg)); err != nil {
 					t.Error(err)
@@ -193,36 +196,51 @@ func jsonOf(v any) string {
 	return string(text)
 }
 
+// uses is a request for the networks; one without a name is the default one.
+func uses(list ...Use) Request {
+	for i := range list {
+		if list[i].Network == "" {
+			list[i].Network = DefaultNetwork
+		}
+	}
+	return Request{Mode: Bridge, Uses: list}
+}
+
 // TestResolveRequest: what is asked for is checked, and an error leaves no lease.
 func TestResolveRequest(t *testing.T) {
 	freshHost(t)
 	runroot := t.TempDir()
-	if _, err := Resolve(Request{Owner: owner(7), IP: "172.17.0.7", RunRoot: runroot, Alive: everybody}); err != nil {
+	r := requestOf(runroot, 7)
+	r.Uses[0].IP = "172.17.0.7"
+	if _, err := Resolve(r); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
 		request Request
 		want    string
 	}{
-		{Request{IP: "172.17.0.9"}, "172.17.0.9/16 02:42:ac:11:00:09"},
-		{Request{IP: "172.17.255.254", MAC: "0A-00-00-00-00-01"}, "172.17.255.254/16 0a:00:00:00:00:01"},
-		{Request{MAC: "0a:00:00:00:00:02"}, "172.17.0.2/16 0a:00:00:00:00:02"},
-		{Request{IP: "172.17.0.7"}, "error: lease address 172.17.0.7: in use by container " + owner(7)},
-		{Request{IP: "172.17.0.1"}, "error: ip 172.17.0.1: the address of the gateway"},
-		{Request{IP: "172.17.0.0"}, "error: ip 172.17.0.0: the address of the network itself"},
-		{Request{IP: "172.17.255.255"}, "error: ip 172.17.255.255: the broadcast address of the network"},
-		{Request{IP: "172.18.0.2"}, "error: ip 172.18.0.2: not in the subnet 172.17.0.0/16 of network bridge"},
-		{Request{IP: "fd00::2"}, "error: ip fd00::2: not an IPv4 address"},
-		{Request{IP: "172.17.2"}, "error: ip 172.17.2: not an IP address"},
-		{Request{MAC: "02:42"}, `error: mac-address "02:42": not of the form 02:42:ac:11:00:02`},
-		{Request{MAC: "03:42:ac:11:00:02"}, "error: mac-address 03:42:ac:11:00:02: a multicast address, its first byte is odd"},
-		{Request{MAC: "00:00:00:00:00:00"}, "error: mac-address 00:00:00:00:00:00: all zero"},
-		{Request{Network: "host", IP: "172.17.0.9"}, "error: ip 172.17.0.9: network host gives no addresses"},
-		{Request{Network: "none", MAC: "0a:00:00:00:00:02"}, "error: mac-address 0a:00:00:00:00:02: network none has no interface to give it to"},
-		{Request{Network: "blue"}, `error: network "blue": unknown; there are bridge, none, host, container:NAME and ns:PATH`},
-		{Request{Network: "ns:/proc/self/ns/mnt"}, "error: join network namespace /proc/self/ns/mnt: open /proc/self/ns/mnt: not a network namespace"},
-		{Request{Network: "ns:/nowhere"}, "error: join network namespace /nowhere: open /nowhere: no such file or directory"},
-		{Request{Network: "ns:/proc/self/ns/net"}, "invalid Prefix "},
+		{uses(Use{IP: "172.17.0.9"}), "172.17.0.9/16 02:42:ac:11:00:09"},
+		{uses(Use{IP: "172.17.255.254", MAC: "0A-00-00-00-00-01"}), "172.17.255.254/16 0a:00:00:00:00:01"},
+		{uses(Use{MAC: "0a:00:00:00:00:02"}), "172.17.0.2/16 0a:00:00:00:00:02"},
+		{uses(Use{IP: "172.17.0.7"}), "error: lease address 172.17.0.7: in use by container " + owner(7)},
+		{uses(Use{IP: "172.17.0.1"}), "error: ip 172.17.0.1: the address of the gateway"},
+		{uses(Use{IP: "172.17.0.0"}), "error: ip 172.17.0.0: the address of the network itself"},
+		{uses(Use{IP: "172.17.255.255"}), "error: ip 172.17.255.255: the broadcast address of the network"},
+		{uses(Use{IP: "172.18.0.2"}), "error: ip 172.18.0.2: not in the subnet 172.17.0.0/16 of network bridge"},
+		{uses(Use{IP: "fd00::2"}), "error: ip fd00::2: not an IPv4 address"},
+		{uses(Use{IP: "172.17.2"}), "error: ip 172.17.2: not an IP address"},
+		{uses(Use{IP6: "fd00::2"}), "error: ip6 fd00::2: network bridge has no IPv6"},
+		{uses(Use{MAC: "02:42"}), `error: mac-address "02:42": not of the form 02:42:ac:11:00:02`},
+		{uses(Use{MAC: "03:42:ac:11:00:02"}), "error: mac-address 03:42:ac:11:00:02: a multicast address, its first byte is odd"},
+		{uses(Use{MAC: "00:00:00:00:00:00"}), "error: mac-address 00:00:00:00:00:00: all zero"},
+		{uses(Use{Aliases: []string{"a b"}}), `error: alias "a b": a name begins with a letter or digit and consists of those and of _ . -`},
+		{uses(Use{Network: "blue"}), "error: find network blue: no such network"},
+		{uses(Use{}, Use{Network: "blue"}), "error: find network blue: no such network"},
+		{uses(Use{}, Use{}), "error: network bridge: asked for twice"},
+		{Request{Mode: Namespace, Join: "/proc/self/ns/mnt"}, "error: join network namespace /proc/self/ns/mnt: open /proc/self/ns/mnt: not a network namespace"},
+		{Request{Mode: Namespace, Join: "/nowhere"}, "error: join network namespace /nowhere: open /nowhere: no such file or directory"},
+		{Request{Mode: Namespace, Join: "nobody"}, "error: join network namespace nobody: open /run/netns/nobody: no such file or directory"},
+		{Request{Mode: Namespace, Join: "/proc/self/ns/net"}, ""},
 		{Request{Owner: "short"}, `error: container id "short": it must be 8 or more letters and digits`},
 		{Request{Owner: "12345678/../x"}, `error: container id "12345678/../x": it must be 8 or more letters and digits`},
 	} {
@@ -233,15 +251,15 @@ func TestResolveRequest(t *testing.T) {
 		if c.request.Owner == "" {
 			c.request.Owner = owner(1)
 		}
-		c.request.RunRoot, c.request.Alive = runroot, everybody
+		c.request.Store, c.request.Alive = storeIn(runroot), everybody
 		got := ""
 		for _, dry := range []bool{true, false} {
 			c.request.DryRun = dry
 			cfg, err := Resolve(c.request)
 			if err != nil {
 				got = "error: " + err.Error()
-			} else {
-				got = cfg.Interface.Address.String() + " " + cfg.Interface.MAC
+			} else if len(cfg.Endpoints) > 0 {
+				got = cfg.Endpoints[0].Interface.Address.String() + " " + cfg.Endpoints[0].Interface.MAC
 			}
 			if got != c.want {
 				t.Errorf("%+v:\ngot  %s\nwant %s", c.request, got, c.want)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,6 +100,17 @@ func (c *conn) used() ([]netip.Prefix, error) {
 func macOf(a netip.Addr) string {
 	b := a.As4()
 	return fmt.Sprintf("02:42:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3])
+}
+
+// macOf6 derives a hardware address from the end of an IPv6 address.
+func macOf6(a netip.Addr) string {
+	b := a.As16()
+	return fmt.Sprintf("02:42:%02x:%02x:%02x:%02x", b[12], b[13], b[14], b[15])
+}
+
+// gateways are the bridge's addresses, IPv4 first.
+func (n Network) gateways() []netip.Prefix {
+	return slices.DeleteFunc([]netip.Prefix{n.Gateway, n.Gateway6}, func(p netip.Prefix) bool { return !p.IsValid() })
 }
 
 // errNoAddress says that a bridge has no address, and that its hardware address

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/minictr/minictr/cgroups"
+	"github.com/minictr/minictr/network"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -110,10 +111,10 @@ type DNS struct {
 
 // Network says which network a container gets.
 type Network struct {
-	Mode string `json:"mode"`           // bridge, none, host, container or ns
-	Join string `json:"join,omitempty"` // container: its id; ns: a path
-	IP   string `json:"ip,omitempty"`   // --ip
-	MAC  string `json:"mac,omitempty"`  // --mac-address
+	Mode  string         `json:"mode"`            // bridge, none, host, container or ns
+	Join  string         `json:"join,omitempty"`  // container: its id; ns: a path or a name
+	Uses  []network.Use  `json:"uses,omitempty"`  // bridge: the networks, in the order of the interfaces
+	Ports []network.Port `json:"ports,omitempty"` // --publish
 }
 
 // hostUID and hostGID are the host's numbers of a user and a group of the

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime/program"
 	"github.com/minictr/minictr/runtime/step"
 	"golang.org/x/sys/unix"
@@ -52,7 +51,7 @@ func (w *world) assertNothing(t *testing.T, before string) {
 	if c := children(t); len(c) > 0 {
 		t.Errorf("left behind: processes %s", c)
 	}
-	if list, err := network.List(w.Runroot); err != nil {
+	if list, err := w.Networks().States(); err != nil {
 		t.Error(err)
 	} else {
 		for _, n := range list {

@@ -88,7 +88,7 @@ func (l *launch) hostsFile() (string, error) {
 		r.Add = append(r.Add[:len(r.Add):len(r.Add)], l.host.Config.DNS.AddHosts...)
 	}
 	if n != nil {
-		r.Address, r.Gateway = n.Interface.Address.Addr(), n.Network.Gateway.Addr()
+		r.Endpoints = n.Endpoints
 	}
 	return network.Hosts(r)
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/logfile"
-	"github.com/minictr/minictr/runtime/step"
 )
 
 // Live is what the kernel has of a running container at the moment of asking.
@@ -19,7 +18,7 @@ type Live struct {
 	Cgroups    map[string]string // controller -> directory; none on a host without cgroups
 	Usage      cgroups.Stats
 	// Network is nil for a container without a network of its own.
-	Network *network.Attachment
+	Network *network.Live
 }
 
 // Inspect reads from the kernel what a running container has. For one that does
@@ -81,11 +80,9 @@ func (r *Runtime) Files(c *Container) Files {
 	return f
 }
 
-// RemoveNetwork takes a network's bridge away, with what belongs to it. It fails
-// with a *network.InUseError while a container has an address there.
-func (r *Runtime) RemoveNetwork(name string) error {
-	if name == string(network.Host) || name == string(network.None) {
-		return step.Fail("remove network", name, errors.New("it is always there"))
-	}
-	return network.Remove(r.Runroot, name, r.holds)
-}
+// Networks is where the networks of the containers are kept.
+func (r *Runtime) Networks() network.Store { return network.Store{Root: r.Root, Runroot: r.Runroot} }
+
+// RemoveNetwork takes a network away, with what belongs to it. It fails with a
+// *network.InUseError while a container has an address there.
+func (r *Runtime) RemoveNetwork(name string) error { return r.Networks().Remove(name, r.holds) }

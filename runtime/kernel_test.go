@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/minictr/minictr/network"
 	"golang.org/x/sys/unix"
 )
 
@@ -194,7 +193,7 @@ func (w *world) assertEmpty(t *testing.T) {
 			t.Errorf("left behind: mount %s", line)
 		}
 	}
-	if err := network.Remove(w.Runroot, "bridge", w.holds); err != nil {
+	if err := w.Networks().Remove("bridge", w.holds); err != nil {
 		t.Errorf("remove the bridge: %v", err)
 	}
 }

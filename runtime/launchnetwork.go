@@ -58,7 +58,7 @@ func (l *launch) makeNetwork() error {
 	if l.lateNetwork() {
 		return nil
 	}
-	return l.applyOnly(network.Endpoint(l.network))
+	return l.applyOnly(network.Inside(l.network))
 }
 
 // tellForwarding says so when ip_forward was off: it changes what the host does
@@ -127,7 +127,7 @@ func (l *launch) connect() error {
 		return nil
 	}
 	l.network.Netns.Path = fmt.Sprintf("/proc/%d/ns/net", l.pid)
-	return l.applyOnly(network.Endpoint(l.network))
+	return l.applyOnly(network.Inside(l.network))
 }
 
 // lastingNetwork is the network as other processes find it: its namespace by the
@@ -173,13 +173,13 @@ func (s *makeNetns) String() string { return "ip netns add " + s.launch.config.N
 
 // request is what network.Resolve is asked.
 func (r *Runtime) request(c *Config) network.Request {
-	mode := c.Network.Mode
-	if c.Network.Join != "" {
-		mode += ":" + c.Network.Join
+	n := c.Network
+	if n.Mode == string(network.Bridge) && len(n.Uses) == 0 {
+		n.Uses = []network.Use{{Network: network.DefaultNetwork}}
 	}
 	return network.Request{
-		Network: mode, IP: c.Network.IP, MAC: c.Network.MAC,
-		Owner: c.ID, Name: c.Name, RunRoot: r.Runroot, Alive: r.holds,
+		Mode: network.Mode(n.Mode), Join: n.Join, Uses: n.Uses, Ports: n.Ports,
+		Owner: c.ID, Name: c.Name, Store: r.Networks(), Alive: r.holds,
 	}
 }
 
@@ -217,7 +217,7 @@ func (l *launch) joinNetwork(path string) error {
 		path = fmt.Sprintf("/proc/%d/ns/net", other.State.Pid)
 		l.host = other
 	}
-	file, err := network.Netns{Path: path}.Open()
+	file, err := network.JoinedNetns(path).Open()
 	if err != nil {
 		return fmt.Errorf("join the network namespace %s: %w", path, err)
 	}
@@ -257,5 +257,5 @@ func (r *Runtime) NetworkScript(c *Config) (string, error) {
 		steps = append(steps, &network.AddNetns{Name: cfg.Netns.Name})
 	}
 	steps = append(steps, network.Shared(cfg)...)
-	return step.Script(append(steps, network.Endpoint(cfg)...)), nil
+	return step.Script(append(steps, network.Inside(cfg)...)), nil
 }

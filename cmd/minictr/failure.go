@@ -11,7 +11,6 @@ import (
 	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/rootfs/volume"
 	"github.com/minictr/minictr/runtime"
-	"github.com/minictr/minictr/runtime/step"
 	"golang.org/x/sys/unix"
 )
 
@@ -152,7 +151,7 @@ var hints = []struct {
 	{is[*runtime.CompressedError], "decompress it on the way: gzip -dc FILE | minictr cp - NAME:DIR (or bzip2, xz, zstd)"},
 	{is[*runtime.ReadOnlyError], "a container that is not --read-only, or another path of it, can be written to"},
 	{is[*runtime.MissingProgramError], "make build puts all programs of minictr into one directory; keep them together"},
-	{during("inspect network", "remove network"), "minictr network ls lists the networks"},
+	{isNetworkNotFound, "minictr network ls lists the networks"},
 	{isRoot, "minictr makes namespaces, mounts and bridges, for which it must be root: sudo minictr …"},
 }
 
@@ -162,13 +161,7 @@ func is[T error](err error) bool {
 	return errors.As(err, &e)
 }
 
-// during reports whether the error is of one of the operations.
-func during(operations ...string) func(error) bool {
-	return func(err error) bool {
-		var e *step.Error
-		return errors.As(err, &e) && slices.Contains(operations, e.Operation)
-	}
-}
+func isNetworkNotFound(err error) bool { return errors.Is(err, network.ErrNotFound) }
 
 func isRoot(err error) bool {
 	return unix.Geteuid() != 0 && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES))

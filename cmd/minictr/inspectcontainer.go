@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/minictr/minictr/cgroups"
-	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/rootfs/volume"
 	"github.com/minictr/minictr/runtime"
@@ -63,8 +62,10 @@ func newContainerView(c *runtime.Container, files runtime.Files, image *rootfs.I
 	v.Driver, v.GraphDriver = rootOf(config, files)
 	v.NetworkSettings.Ports = map[string]any{}
 	v.NetworkSettings.Networks = map[string]endpointView{}
-	if config.Network.Join == "" { // one of its own, or the host's
-		v.NetworkSettings.Networks[config.Network.Mode] = endpointView{NetworkID: config.Network.Mode}
+	if config.Network.Join == "" { // networks of its own, or the host's
+		for _, name := range networkNames(config) {
+			v.NetworkSettings.Networks[name] = endpointView{NetworkID: name}
+		}
 	}
 	return v
 }
@@ -99,7 +100,7 @@ func stateOf(c *runtime.Container) stateView {
 
 func hostConfigOf(c *runtime.Config) hostConfigView {
 	v := hostConfigView{
-		Binds: bindsOf(c), NetworkMode: networkMode(c), AutoRemove: c.Remove, Privileged: c.Privileged,
+		Binds: bindsOf(c), NetworkMode: networkNames(c)[0], AutoRemove: c.Remove, Privileged: c.Privileged,
 		ReadonlyRootfs: c.ReadOnly, Dns: listOf(c.DNS.Servers), DnsOptions: listOf(c.DNS.Options), DnsSearch: listOf(c.DNS.Search),
 		ExtraHosts: listOf(c.DNS.AddHosts), GroupAdd: listOf(c.Groups), IpcMode: "private", CgroupnsMode: "private",
 		OomScoreAdj: c.OOMScoreAdj, SecurityOpt: securityOf(c), Tmpfs: tmpfsOf(c), ShmSize: c.ShmSize,
@@ -272,7 +273,7 @@ func (v *containerView) addLive(l *runtime.Live) {
 	}
 	v.Cgroup = cgroupOf(l)
 	if l.Network != nil {
-		v.NetworkSettings.addAttachment(l.Network)
+		v.NetworkSettings.addNetwork(l.Network)
 	}
 }
 
@@ -297,30 +298,4 @@ func limitOf(n uint64) *uint64 {
 		return nil
 	}
 	return &n
-}
-
-// addAttachment adds what the kernel has of the network.
-func (v *networkSettingsView) addAttachment(a *network.Attachment) {
-	v.Rules, v.Drift = listOf(a.Rules), listOf(a.Drift)
-	if a.Network == "" {
-		return
-	}
-	veth := &vethView{
-		Interface: a.Interface, Index: a.Index, HostInterface: a.HostInterface, HostIndex: a.HostIndex, MTU: a.MTU,
-		Addresses: []string{}, Bridge: a.Bridge, BridgeIndex: a.BridgeIndex, PortState: a.PortState,
-	}
-	v.Veth, v.MacAddress = veth, a.MAC
-	for _, p := range a.Addresses {
-		veth.Addresses = append(veth.Addresses, p.String())
-		if v.IPAddress == "" && p.Addr().Is4() {
-			v.IPAddress, v.IPPrefixLen = p.Addr().String(), p.Bits()
-		}
-	}
-	if a.Gateway.IsValid() {
-		v.Gateway = a.Gateway.String()
-	}
-	v.Networks[a.Network] = endpointView{
-		NetworkID: a.Network, EndpointID: a.HostInterface,
-		Gateway: v.Gateway, IPAddress: v.IPAddress, IPPrefixLen: v.IPPrefixLen, MacAddress: v.MacAddress,
-	}
 }

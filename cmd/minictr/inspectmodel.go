@@ -145,9 +145,14 @@ type networkSettingsView struct {
 	IPPrefixLen int
 	Gateway     string
 	MacAddress  string
-	Networks    map[string]endpointView
 
-	Veth  *vethView // how it is connected, read from the kernel now
+	GlobalIPv6Address   string
+	GlobalIPv6PrefixLen int
+	IPv6Gateway         string
+
+	Networks map[string]endpointView
+
+	Veth  *vethView // of its first interface
 	Rules []string  // of nftables that concern it, as commands
 	Drift []string  // what is not as it was set up
 }
@@ -159,6 +164,13 @@ type endpointView struct {
 	IPAddress   string
 	IPPrefixLen int
 	MacAddress  string
+
+	GlobalIPv6Address   string
+	GlobalIPv6PrefixLen int
+	IPv6Gateway         string
+
+	Aliases []string
+	Veth    *vethView // how it is connected, read from the kernel now
 }
 
 // vethView is the pair of which one end is in the container:

@@ -61,8 +61,9 @@ func TestHumanSize(t *testing.T) {
 
 // examples are containers in each state.
 func examples() []*runtime.Container {
-	bridge := &network.Config{Mode: network.Bridge}
-	bridge.Interface.Address = netip.MustParsePrefix("172.17.0.2/16")
+	bridge := &network.Config{Mode: network.Bridge, Endpoints: []network.Endpoint{{
+		Interface: network.Interface{Address: netip.MustParsePrefix("172.17.0.2/16")},
+	}}}
 	return []*runtime.Container{
 		{
 			Config: &runtime.Config{

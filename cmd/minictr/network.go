@@ -1,10 +1,10 @@
 package main
 
 import (
-	"errors"
-	"maps"
 	"net/netip"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime"
@@ -14,6 +14,7 @@ import (
 // networkCommands are the commands below network.
 func networkCommands() []command {
 	return []command{
+		{"create", "", "make a network", networkCreateCommand},
 		{"ls", "", "list networks", networkLsCommand},
 		{"inspect", "", "print everything about networks", networkInspectCommand},
 		{"rm", "", "remove networks that no container uses", networkRmCommand},
@@ -22,59 +23,84 @@ func networkCommands() []command {
 }
 
 func networkLsCommand(a *app) *cobra.Command {
-	var quiet bool
+	var quiet, whole bool
 	var filter []string
 	var format string
 	c := &cobra.Command{
 		Use: "ls [FLAGS]", Aliases: []string{"list"}, Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			want, err := parseFilters(filter, "driver", "name")
+			want, err := parseFilters(filter, "driver", "id", "label", "name")
 			if err != nil {
 				return err
 			}
-			list, err := network.List(a.runroot)
+			list, err := a.runtime().Networks().States()
 			if err != nil {
 				return err
 			}
 			var rows []any
 			for _, s := range list {
-				if want.any("name", func(v string) bool { return v == s.Name }) && want.any("driver", func(v string) bool { return v == s.Driver }) {
-					rows = append(rows, newNetworkRow(s))
+				row := newNetworkRow(s, whole)
+				if want.any("name", func(v string) bool { return v == s.Name }) && want.any("driver", func(v string) bool { return v == row.Driver }) &&
+					want.any("id", func(v string) bool { return strings.HasPrefix(s.ID, v) }) && want.labels(s.Labels) {
+					rows = append(rows, row)
 				}
 			}
-			l := listing{format: format, columns: []string{"Name", "Driver", "Scope", "Subnet", "Bridge"}}
+			l := listing{format: format, columns: []string{"ID", "Name", "Driver", "Subnet", "Bridge"}}
 			if quiet {
-				l.quiet = "Name"
+				l.quiet = "ID"
 			}
 			return a.list(l, rows, networkRow{})
 		},
 	}
 	s := c.Flags()
-	s.BoolVarP(&quiet, "quiet", "q", false, "names only")
-	s.StringArrayVarP(&filter, "filter", "f", nil, "only those for which KEY=VALUE holds: driver, name")
+	s.BoolVarP(&quiet, "quiet", "q", false, "ids only")
+	s.BoolVar(&whole, "no-trunc", false, "whole ids")
+	s.StringArrayVarP(&filter, "filter", "f", nil, "only those for which KEY=VALUE holds: driver, id, label, name")
 	s.StringVar(&format, "format", "", formatHelp)
 	return c
 }
 
-// networkRow is a line of network ls. A network has no id but its name.
+// networkRow is a line of network ls. The network bridge has no id but its name.
 type networkRow struct {
-	ID     string `head:"NETWORK ID"`
-	Name   string
-	Driver string
-	Scope  string
-	Subnet string
-	Bridge string
+	ID        string `head:"NETWORK ID"`
+	Name      string
+	Driver    string
+	Scope     string
+	Subnet    string
+	Bridge    string
+	Internal  bool
+	IPv6      bool
+	CreatedAt string
+	Labels    string
 }
 
-func newNetworkRow(s network.State) networkRow {
-	return networkRow{ID: s.Name, Name: s.Name, Driver: s.Driver, Scope: "local", Subnet: prefixText(s.Subnet), Bridge: s.Bridge}
-}
-
-func prefixText(p netip.Prefix) string {
-	if !p.IsValid() {
-		return ""
+func newNetworkRow(s *network.State, whole bool) networkRow {
+	row := networkRow{
+		ID: firstOf(s.ID, s.Name), Name: s.Name, Driver: string(s.Driver), Scope: "local", Subnet: subnetsText(s), Bridge: s.Link,
+		Internal: s.Internal, IPv6: s.Gateway6.IsValid(), Labels: labelList(s.Labels),
 	}
-	return p.String()
+	if !s.Created.IsZero() {
+		row.CreatedAt = s.Created.Local().Format("2006-01-02 15:04:05 -0700 MST")
+	}
+	if !whole {
+		row.ID = shortID(row.ID)
+	}
+	return row
+}
+
+// subnetsText are the subnets, IPv4 first.
+func subnetsText(s *network.State) string {
+	text := ""
+	for _, p := range []netip.Prefix{s.Subnet(), s.Subnet6()} {
+		if !p.IsValid() {
+			continue
+		}
+		if text != "" {
+			text += ","
+		}
+		text += p.String()
+	}
+	return text
 }
 
 func networkInspectCommand(a *app) *cobra.Command {
@@ -93,13 +119,16 @@ func networkInspectCommand(a *app) *cobra.Command {
 }
 
 // networkView is what network inspect prints; the names are Docker's, and
-// Bridge and Rules are what the kernel has now.
+// Bridge, Rules and Drift are what the kernel has now.
 type networkView struct {
-	Name   string
-	ID     string `json:"Id"`
-	Scope  string
-	Driver string
-	IPAM   struct {
+	Name       string
+	ID         string `json:"Id"`
+	Created    string
+	Scope      string
+	Driver     string
+	EnableIPv4 bool
+	EnableIPv6 bool
+	IPAM       struct {
 		Driver string
 		Config []ipamView
 	}
@@ -110,15 +139,20 @@ type networkView struct {
 
 	Bridge *bridgeView
 	Rules  []string
+	Drift  []string
 }
 
-type ipamView struct{ Subnet, Gateway string }
+type ipamView struct {
+	Subnet, Gateway string
+	IPRange         string `json:",omitempty"`
+}
 
 type memberView struct {
 	Name        string
 	EndpointID  string
 	MacAddress  string
 	IPv4Address string
+	IPv6Address string
 }
 
 type bridgeView struct {
@@ -132,7 +166,7 @@ type bridgeView struct {
 
 // inspectNetwork describes a network and the containers on it.
 func (a *app) inspectNetwork(name string) (any, error) {
-	s, err := network.InspectNetwork(a.runroot, name)
+	s, err := a.runtime().Networks().Inspect(name)
 	if err != nil {
 		return nil, err
 	}
@@ -145,79 +179,61 @@ func (a *app) inspectNetwork(name string) (any, error) {
 
 func newNetworkView(s *network.State, containers []*runtime.Container) *networkView {
 	v := &networkView{
-		Name: s.Name, ID: s.Name, Scope: "local", Driver: s.Driver,
-		Containers: map[string]memberView{}, Options: map[string]string{}, Labels: map[string]string{}, Rules: listOf(s.Rules),
+		Name: s.Name, ID: firstOf(s.ID, s.Name), Scope: "local", Driver: string(s.Driver), Internal: s.Internal,
+		EnableIPv4: s.Gateway.IsValid(), EnableIPv6: s.Gateway6.IsValid(),
+		Containers: map[string]memberView{}, Options: mapOf(s.Options), Labels: mapOf(s.Labels), Rules: listOf(s.Rules), Drift: listOf(s.Drift),
+	}
+	if !s.Created.IsZero() {
+		v.Created = s.Created.UTC().Format(time.RFC3339Nano)
 	}
 	v.IPAM.Driver, v.IPAM.Config = "default", []ipamView{}
-	if s.Subnet.IsValid() {
-		v.IPAM.Config = append(v.IPAM.Config, ipamView{s.Subnet.String(), s.Gateway.String()})
-	}
-	if s.Bridge != "" {
-		v.Bridge = &bridgeView{s.Bridge, s.Index, s.Up, s.MAC, s.MTU, listOf(s.Ports)}
-		v.Options["com.docker.network.bridge.name"] = s.Bridge
-	}
-	for _, c := range containers {
-		if c.Status != runtime.Running || c.Config.Network.Mode != s.Name {
+	for _, gateway := range []netip.Prefix{s.Gateway, s.Gateway6} {
+		if !gateway.IsValid() {
 			continue
 		}
-		m := memberView{Name: c.Config.Name}
-		if n := c.State.Network; n != nil && n.Mode == network.Bridge {
-			m.EndpointID, m.MacAddress, m.IPv4Address = n.Interface.Host, n.Interface.MAC, n.Interface.Address.String()
+		row := ipamView{Subnet: gateway.Masked().String(), Gateway: gateway.Addr().String()}
+		if s.Range.IsValid() && s.Range.Addr().Is4() == gateway.Addr().Is4() {
+			row.IPRange = s.Range.String()
 		}
-		v.Containers[c.Config.ID] = m
+		v.IPAM.Config = append(v.IPAM.Config, row)
+	}
+	if s.Link != "" {
+		v.Bridge = &bridgeView{s.Link, s.Index, s.Up, s.MAC, s.MTU, listOf(s.Ports)}
+	}
+	for _, c := range containers {
+		v.addMember(c)
 	}
 	return v
 }
 
-func networkRmCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "rm NETWORK…", Aliases: []string{"remove"}, Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, names []string) error {
-			r := a.runtime()
-			if err := r.Heal(); err != nil {
-				return err
-			}
-			return a.each(names, r.RemoveNetwork)
-		},
+// addMember adds a container, if it is on the network.
+func (v *networkView) addMember(c *runtime.Container) {
+	if c.Status != runtime.Running || !slices.Contains(networkNames(c.Config), v.Name) {
+		return
 	}
+	m := memberView{Name: c.Config.Name}
+	if n := c.State.Network; n != nil {
+		if e := n.Endpoint(v.Name); e != nil {
+			m.EndpointID, m.MacAddress = e.Interface.Host, e.Interface.MAC
+			m.IPv4Address, m.IPv6Address = prefixText(e.Interface.Address), prefixText(e.Interface.Address6)
+		}
+	}
+	v.Containers[c.Config.ID] = m
 }
 
-// networkPruneCommand removes what is made again when it is next wanted.
-func networkPruneCommand(a *app) *cobra.Command {
-	c := &cobra.Command{
-		Use: "prune", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			r := a.runtime()
-			if err := r.Heal(); err != nil {
-				return err
-			}
-			list, err := network.List(a.runroot)
-			if err != nil {
-				return err
-			}
-			var errs []error
-			for _, s := range list {
-				if s.Bridge == "" {
-					continue
-				}
-				err := a.each([]string{s.Name}, r.RemoveNetwork)
-				if !is[*network.InUseError](err) {
-					errs = append(errs, err)
-				}
-			}
-			return errors.Join(errs...)
-		},
+func prefixText(p netip.Prefix) string {
+	if !p.IsValid() {
+		return ""
 	}
-	c.Flags().BoolP("force", "f", false, "accepted for docker's sake: nothing is asked")
-	return c
+	return p.String()
 }
 
 // networkNames are those that there are.
 func (a *app) networkNames() []string {
-	names := map[string]bool{}
-	list, _ := network.List(a.runroot) // for completion: no names is an answer
-	for _, s := range list {
-		names[s.Name] = true
+	var names []string
+	list, _ := a.runtime().Networks().All() // for completion: no names is an answer
+	for _, n := range list {
+		names = append(names, n.Name)
 	}
-	return slices.Sorted(maps.Keys(names))
+	return names
 }

@@ -113,7 +113,7 @@ func (f psFlags) match(store *rootfs.Store) (func(*runtime.Container) bool, erro
 			want.any("exited", func(code string) bool {
 				return c.Status == runtime.Exited && strconv.Itoa(c.Result.ExitCode) == strings.TrimLeft(code, "+")
 			}) &&
-			want.any("network", func(n string) bool { return n == c.Config.Network.Mode || n == networkMode(c.Config) }) &&
+			want.any("network", func(n string) bool { return slices.Contains(networkNames(c.Config), n) }) &&
 			want.any("volume", func(v string) bool { return hasMount(c.Config, v) }) &&
 			want.any("ancestor", func(name string) bool { return isAncestor(c.Config.Image, name, ancestors[name]) }) &&
 			want.labels(c.Config.Labels)
@@ -171,12 +171,10 @@ func newPsRow(c *runtime.Container, now time.Time, whole bool) psRow {
 		CreatedAt:  c.Config.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
 		RunningFor: ago(now, c.Config.Created),
 		Status:     status(c, now), State: string(c.Status), Names: c.Config.Name,
-		Labels: labelList(c.Config.Labels), Networks: networkMode(c.Config), labels: c.Config.Labels,
+		Labels: labelList(c.Config.Labels), Networks: strings.Join(networkNames(c.Config), ","), labels: c.Config.Labels,
 		Pid: strconv.Itoa(c.Pid()),
 	}
-	if s := c.State; c.Status == runtime.Running && s.Network != nil && s.Network.Interface.Address.IsValid() {
-		row.IP = s.Network.Interface.Address.Addr().String()
-	}
+	row.IP = ipOf(c)
 	var mounts []string
 	for _, m := range c.Config.Mounts {
 		name := visible(firstOf(m.Source, m.Destination))
@@ -196,12 +194,33 @@ func newPsRow(c *runtime.Container, now time.Time, whole bool) psRow {
 // imageName is what the user called the image, or the directory of --rootfs.
 func imageName(i runtime.Image) string { return firstOf(i.Reference, shortID(i.ID), i.Rootfs) }
 
-// networkMode is how --network would be spelt.
-func networkMode(c *runtime.Config) string {
-	if c.Network.Join != "" {
-		return c.Network.Mode + ":" + c.Network.Join
+// ipOf is the first address of a running container; empty when it has none.
+func ipOf(c *runtime.Container) string {
+	if c.Status != runtime.Running || c.State.Network == nil {
+		return ""
 	}
-	return c.Network.Mode
+	for _, e := range c.State.Network.Endpoints {
+		for _, a := range e.Interface.Addresses() {
+			return a.Addr().String()
+		}
+	}
+	return ""
+}
+
+// networkNames are how the --network flags would be spelt.
+func networkNames(c *runtime.Config) []string {
+	n := c.Network
+	if n.Join != "" {
+		return []string{n.Mode + ":" + n.Join}
+	}
+	var names []string
+	for _, u := range n.Uses {
+		names = append(names, u.Network)
+	}
+	if len(names) == 0 {
+		names = []string{n.Mode}
+	}
+	return names
 }
 
 func labelList(labels map[string]string) string {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime"
 	"github.com/spf13/cobra"
 )
@@ -14,10 +13,11 @@ import (
 // runFlags is what the command line of run says, before it is understood.
 type runFlags struct {
 	runtime.Config
+	networkFlags
 	envFiles, env, labels, volumes, mounts, tmpfs, devices []string
 	capAdd, capDrop, securityOpt, ulimits, sysctls         []string
 	uidmap, gidmap                                         []string
-	entrypoint, network, rootfs, pull, umask, platform     string
+	entrypoint, rootfs, pull, umask, platform              string
 	cidfile, pidfile, shmSize, oomScore                    string
 	volumesFrom, warnings                                  []string
 	explain, dryRun                                        bool
@@ -66,13 +66,11 @@ func (f *runFlags) declare(c *cobra.Command) {
 	s.StringVar(&f.pull, "pull", "missing", "pull the image: always, missing or never")
 	s.StringVar(&f.platform, "platform", "", "platform to pull, os/arch[/variant]")
 
-	s.StringVar(&f.network, "network", "bridge", "bridge, none, host, container:NAME or ns:PATH")
-	s.StringVar(&f.network, "net", "bridge", "the same as --network")
-	s.StringVar(&f.Network.IP, "ip", "", "IPv4 address, of the network's subnet")
-	s.StringVar(&f.Network.MAC, "mac-address", "", "MAC address of eth0")
+	f.networkFlags.declare(c)
 	s.StringArrayVar(&f.DNS.Servers, "dns", nil, "name server")
 	s.StringArrayVar(&f.DNS.Search, "dns-search", nil, "domain to search names in")
 	s.StringArrayVar(&f.DNS.Options, "dns-option", nil, "option for resolv.conf")
+	s.StringArrayVar(&f.DNS.Options, "dns-opt", nil, "the same as --dns-option")
 	s.StringArrayVar(&f.DNS.AddHosts, "add-host", nil, "line for /etc/hosts, NAME:ADDRESS")
 
 	f.declareLimits(c)
@@ -180,11 +178,6 @@ func pidOf(r *runtime.Runtime, id string, p *runtime.Process) int {
 
 // parse turns the flags into the configuration.
 func (f *runFlags) parse() error {
-	mode, join, err := network.ParseMode(f.network)
-	if err != nil {
-		return err
-	}
-	f.Network.Mode, f.Network.Join = string(mode), join
 	if f.Name != "" {
 		if err := runtime.ValidateName(f.Name); err != nil {
 			return err
@@ -196,7 +189,7 @@ func (f *runFlags) parse() error {
 		}
 	}
 	for _, parse := range []func() error{
-		f.parseHostname, f.parseAddress, f.parseEnv, f.parseLabels, f.parseMounts, f.parseDevices, f.parseSecurity, f.parseUlimits, f.parseLimits, f.parseMappings, f.parseDNS,
+		f.parseNetwork, f.parseHostname, f.parseEnv, f.parseLabels, f.parseMounts, f.parseDevices, f.parseSecurity, f.parseUlimits, f.parseLimits, f.parseMappings, f.parseDNS,
 	} {
 		if err := parse(); err != nil {
 			return err

@@ -3,13 +3,11 @@ package main
 import (
 	"fmt"
 	"math"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 
 	"github.com/minictr/minictr/cgroups"
-	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime"
 )
 
@@ -191,39 +189,6 @@ func (f *runFlags) parseHostname() error {
 	for flag, name := range map[string]string{"hostname": f.Hostname, "domainname": f.Domainname} {
 		if len(name) > hostnameMax {
 			return fmt.Errorf("--%s %q: %d bytes long, the kernel allows %d", flag, name, len(name), hostnameMax)
-		}
-	}
-	return nil
-}
-
-// parseAddress checks that --ip and --mac-address have an interface to go to.
-func (f *runFlags) parseAddress() error {
-	if f.Network.Mode == string(network.Bridge) {
-		return nil
-	}
-	if f.Network.IP != "" {
-		return fmt.Errorf("--ip %s: network %s gives no addresses", f.Network.IP, f.network)
-	}
-	if f.Network.MAC != "" {
-		return fmt.Errorf("--mac-address %s: network %s has no interface to give it to", f.Network.MAC, f.network)
-	}
-	return nil
-}
-
-// parseDNS checks --dns and --add-host.
-func (f *runFlags) parseDNS() error {
-	for _, s := range f.DNS.Servers {
-		if _, err := netip.ParseAddr(s); err != nil {
-			return fmt.Errorf("--dns %q: not an IP address", s)
-		}
-	}
-	for _, h := range f.DNS.AddHosts {
-		name, address, found := strings.Cut(h, ":")
-		if !found || name == "" {
-			return fmt.Errorf("--add-host %q: not of the form NAME:ADDRESS", h)
-		}
-		if _, err := netip.ParseAddr(strings.Trim(address, "[]")); err != nil && address != "host-gateway" {
-			return fmt.Errorf("--add-host %q: %q is neither an IP address nor host-gateway", h, address)
 		}
 	}
 	return nil
