@@ -13,9 +13,12 @@ type place struct {
 	conn  *conn
 }
 
-// use counts one step more that will be applied here, and is the place.
+// use counts one step more that will be applied here, and is the place. Without a
+// place (nil) each step stands alone.
 func (p *place) use() *place {
-	p.steps++
+	if p != nil {
+		p.steps++
+	}
 	return p
 }
 

@@ -171,7 +171,7 @@ func (r Request) ResolveUse(u Use, have *Config) (*Endpoint, error) {
 		return nil, err
 	}
 	if have.Endpoint(u.Network) != nil {
-		return nil, step.Fail("connect to network", u.Network, errConnected)
+		return nil, step.Fail("connect to network", u.Network, ErrConnected)
 	}
 	c, err := dial(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -181,8 +181,8 @@ func (r Request) ResolveUse(u Use, have *Config) (*Endpoint, error) {
 	return r.resolveUse(c, u, have)
 }
 
-// errConnected says that a container is on a network already.
-var errConnected = errors.New("the container is on it already")
+// ErrConnected says that a container is on a network already.
+var ErrConnected = errors.New("the container is on it already")
 
 func (r Request) resolveUse(c *conn, u Use, have *Config) (*Endpoint, error) {
 	n, err := r.Lookup(u.Network)

@@ -302,7 +302,15 @@ func (r *Runtime) Rename(name, to string) error {
 	if err := replace(r.lasting(c.Config.ID, "config.json"), c.Config); err != nil {
 		return errors.Join(err, r.freeName(to, c.Config.ID))
 	}
-	return r.freeName(old, c.Config.ID)
+	return errors.Join(r.freeName(old, c.Config.ID), r.renameNetwork(c, old))
+}
+
+// renameNetwork gives what bears the name of a running container the new one.
+func (r *Runtime) renameNetwork(c *Container, old string) error {
+	if c.Status != Running || !c.Config.ownNetwork() {
+		return nil
+	}
+	return r.netnsLink(old, c.State.Pid).Rename(c.Config.Name)
 }
 
 // Signal sends a signal to the container's first process, through a pidfd, so

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/minictr/minictr/cgroups"
-	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime/step"
 	"golang.org/x/sys/unix"
@@ -19,7 +18,12 @@ import (
 // as it is, and so is one of which it cannot be known.
 func (r *Runtime) end(id string, result Result) error {
 	e := ending{id: id, result: result}
-	var err error
+	lock, err := r.lockEnd(id)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	e.rewired = lock != nil
 	if e.state, err = r.readState(id); err != nil {
 		return err
 	}
@@ -43,6 +47,8 @@ type ending struct {
 	state  *State  // nil when it never ran
 	group  *cgroups.Group
 	result Result
+	// rewired is that its network was changed while it ran.
+	rewired bool
 }
 
 // CleanupError is that a container has ended, and how is known, but not all that
@@ -57,7 +63,13 @@ func (e *CleanupError) Unwrap() error { return e.Err }
 // giveBack is end for who was the container's parent. Its error is a
 // *CleanupError.
 func (r *Runtime) giveBack(e ending) error {
-	if err := r.releaseAll(e); err != nil {
+	lock, err := r.lockEnd(e.id)
+	if err == nil {
+		defer lock.Close()
+		e.rewired = lock != nil
+		err = r.releaseAll(e)
+	}
+	if err != nil {
 		return &CleanupError{err}
 	}
 	return nil
@@ -66,13 +78,7 @@ func (r *Runtime) giveBack(e ending) error {
 // releaseAll does what end says, with what is known.
 func (r *Runtime) releaseAll(e ending) error {
 	oom, err := e.endGroup()
-	errs := []error{err}
-	switch {
-	case e.state == nil:
-		errs = append(errs, network.ReleaseOwner(r.Runroot, e.id))
-	case e.state.Network != nil:
-		errs = append(errs, network.Release(e.state.Network))
-	}
+	errs := []error{err, r.releaseNetwork(e)}
 	keep := e.config != nil && !e.config.Remove
 	if keep {
 		e.result.OOMKilled = oom

@@ -61,7 +61,7 @@ func healUnnamed(path string) error {
 func (r *Runtime) heal(id string) error {
 	lock, err := r.lock(id)
 	if errors.Is(err, errLocked) {
-		return r.healPaused(id)
+		return errors.Join(r.healPaused(id), r.healRewiring(id))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return r.healOrphan(id)
@@ -107,7 +107,7 @@ func (r *Runtime) healLocked(id string) error {
 		return err
 	}
 	if s.alive() {
-		return nil // it goes on without a monitor
+		return r.healRewiring(id) // it goes on without a monitor
 	}
 	c, err := r.config(id)
 	if err != nil {

@@ -293,7 +293,10 @@ func (l *launch) keep() error {
 		s.Cgroups = l.group.Paths()
 	}
 	l.state = s
-	return l.apply(&writeFile{path: l.running(l.config.ID, "state.json"), value: s, words: "write down that it runs"})
+	if err := l.apply(&writeFile{path: l.running(l.config.ID, "state.json"), value: s, words: "write down that it runs"}); err != nil {
+		return err
+	}
+	return l.linkNetns()
 }
 
 // explain turns the failure of an operation into one that a user understands.

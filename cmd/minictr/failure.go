@@ -146,7 +146,7 @@ var hints = []struct {
 	{is[*volume.InUseError], "remove those containers first; minictr ps -a --filter volume=NAME lists them"},
 	{is[*volume.NotFoundError], "minictr volume ls lists the volumes"},
 	{is[*notFoundError], "minictr ps -a lists all containers, minictr images all images"},
-	{is[*network.InUseError], "minictr ps --filter network=bridge lists the containers; stop them first"},
+	{is[*network.InUseError], "minictr ps --filter network=NETWORK lists the containers; stop them first, or disconnect them"},
 	{is[*rootfs.ReplaceError], "remove what is there first, or copy to another name"},
 	{is[*runtime.CompressedError], "decompress it on the way: gzip -dc FILE | minictr cp - NAME:DIR (or bzip2, xz, zstd)"},
 	{is[*runtime.ReadOnlyError], "a container that is not --read-only, or another path of it, can be written to"},

@@ -18,6 +18,8 @@ func networkCommands() []command {
 		{"ls", "", "list networks", networkLsCommand},
 		{"inspect", "", "print everything about networks", networkInspectCommand},
 		{"rm", "", "remove networks that no container uses", networkRmCommand},
+		{"connect", "", "put a container on a network", networkConnectCommand},
+		{"disconnect", "", "take a container off a network", networkDisconnectCommand},
 		{"prune", "", "remove all networks that no container uses", networkPruneCommand},
 	}
 }
