@@ -8,25 +8,27 @@ import (
 )
 
 // Change is the steps that turn the network of a running container into another
-// one: first what goes, then what comes, then the default routes.
+// one: first what goes, then what comes. A family has one default route, so the old
+// one goes before the new one comes.
 func Change(from, to *Config) []step.Step {
+	gone, come := reroute(from, to)
 	var list []step.Step
 	for _, e := range from.Endpoints {
 		if to.Endpoint(e.Network.Name) == nil {
 			list = append(list, &Detach{Endpoint: e, Netns: from.Netns})
 		}
 	}
+	list = append(list, gone...)
 	for _, e := range to.Endpoints {
 		if from.Endpoint(e.Network.Name) == nil {
 			list = append(append(list, SharedOf(e)...), attach(e, to.Netns, &place{netns: to.Netns})...)
 		}
 	}
-	return slices.Concat(list, reroute(from, to))
+	return append(list, come...)
 }
 
 // reroute moves the default routes of the endpoints that stay.
-func reroute(from, to *Config) []step.Step {
-	var gone, come []step.Step
+func reroute(from, to *Config) (gone, come []step.Step) {
 	for _, e := range to.Endpoints {
 		was := from.Endpoint(e.Network.Name)
 		if was == nil {
@@ -40,7 +42,7 @@ func reroute(from, to *Config) []step.Step {
 		}
 		come = append(come, routes(after, to.Netns, nil)...)
 	}
-	return append(gone, come...)
+	return gone, come
 }
 
 // Without is the configuration without the endpoint on the network, and with

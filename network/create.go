@@ -60,8 +60,7 @@ func (s Store) Script(c Creation) (string, error) {
 
 // creation is the steps that make a network.
 func (s Store) creation(n *Network) []step.Step {
-	e := Endpoint{Network: *n, Lease: Lease{File: leaseFile(s.Runroot, n.Name), Owner: n.ID}}
-	return append([]step.Step{&define{s, n}}, SharedOf(e)...)
+	return append([]step.Step{&define{s, n}}, SharedOf(s.unleased(n))...)
 }
 
 // plan fills in every blank of the network. It changes nothing.

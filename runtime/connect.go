@@ -32,7 +32,12 @@ func (r *Runtime) Connect(name string, u network.Use, w Watch) error {
 		return err
 	}
 	u.Network = n.Name
-	return r.rewire(name, w, func(c *Config, have *network.Config) (*network.Config, error) {
+	return r.rewire(name, w, r.connecting(u), "connect container", "to network "+n.Name)
+}
+
+// connecting adds a network.
+func (r *Runtime) connecting(u network.Use) changer {
+	return func(c *Config, have *network.Config) (*network.Config, error) {
 		if err := c.connectable(); err != nil {
 			return nil, err
 		}
@@ -48,7 +53,7 @@ func (r *Runtime) Connect(name string, u network.Use, w Watch) error {
 			return nil, err
 		}
 		return have.With(*e), nil
-	}, "connect container", "to network "+n.Name)
+	}
 }
 
 // Disconnect takes a container off a network.
@@ -56,7 +61,12 @@ func (r *Runtime) Disconnect(name, networkName string, w Watch) error {
 	if n, err := r.Networks().Lookup(networkName); err == nil {
 		networkName = n.Name // it may have been given by its id; one removed underneath has only its name
 	}
-	return r.rewire(name, w, func(c *Config, have *network.Config) (*network.Config, error) {
+	return r.rewire(name, w, disconnecting(networkName), "disconnect container", "from network "+networkName)
+}
+
+// disconnecting takes a network away.
+func disconnecting(networkName string) changer {
+	return func(c *Config, have *network.Config) (*network.Config, error) {
 		if err := c.connectable(); err != nil {
 			return nil, err
 		}
@@ -72,7 +82,7 @@ func (r *Runtime) Disconnect(name, networkName string, w Watch) error {
 			return nil, nil
 		}
 		return have.Without(networkName), nil
-	}, "disconnect container", "from network "+networkName)
+	}
 }
 
 // ErrNotConnected says that a container is not on a network.
@@ -91,16 +101,23 @@ func (c *Config) connectable() error {
 	return fmt.Errorf("the container has no network of its own, but --network %s", mode)
 }
 
-// rewire changes the network of a container to what change makes of it. Change
-// gets a copy of what was asked of the container, to be changed too, and its
-// network, nil when it does not run.
-func (r *Runtime) rewire(name string, w Watch, change func(*Config, *network.Config) (*network.Config, error), operation, what string) error {
+// rewire changes the network of a container to what change makes of it.
+func (r *Runtime) rewire(name string, w Watch, change changer, operation, what string) error {
 	c, err := r.Container(name)
 	if err != nil {
 		return err
 	}
 	l := &rewiring{Runtime: r, id: c.Config.ID, watch: w}
-	err = l.whileStill(c, func(c *Config, s *State) error {
+	return step.Fail(operation, c.Config.Name+" "+what, l.run(c, change))
+}
+
+// A changer says what is to become of a container's network. It gets a copy of what
+// was asked of the container, to be changed too, and its network, nil when it does
+// not run.
+type changer func(*Config, *network.Config) (*network.Config, error)
+
+func (l *rewiring) run(c *Container, change changer) error {
+	return l.whileStill(c, func(c *Config, s *State) error {
 		var have *network.Config
 		if s != nil {
 			have = s.Network
@@ -111,7 +128,6 @@ func (r *Runtime) rewire(name string, w Watch, change func(*Config, *network.Con
 		}
 		return l.turn(c, s, want)
 	})
-	return step.Fail(operation, c.Config.Name+" "+what, err)
 }
 
 // A rewiring is a change of a container's network that is going on.
@@ -119,6 +135,7 @@ type rewiring struct {
 	*Runtime
 	id    string
 	watch Watch
+	hooks hooks // of a test
 }
 
 // whileStill calls f with what was asked of the container and what runs, while
@@ -190,7 +207,11 @@ func (l *rewiring) turn(c *Config, s *State, want *network.Config) error {
 		return err
 	}
 	old := s.Network
-	err := step.Run(network.Change(old, want), l.watch.Step)
+	steps := network.Change(old, want)
+	if l.hooks.steps != nil {
+		steps = l.hooks.steps(steps)
+	}
+	err := step.Run(steps, l.watch.Step)
 	if err == nil {
 		err = l.write(c, s, want)
 	}
