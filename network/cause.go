@@ -51,25 +51,25 @@ func misleading() []misleadingErrno {
 		},
 		{
 			// socket(2): nothing registered NETLINK_NETFILTER.
-			[]string{"add masquerade"},
+			[]string{"add firewall"},
 			unix.EPROTONOSUPPORT,
 			"this kernel has no nfnetlink (CONFIG_NETFILTER_NETLINK)",
-			"modprobe nfnetlink nf_tables nft_masq nft_chain_nat",
+			"modprobe -a nfnetlink nf_tables nft_chain_nat nft_masq nft_nat nft_ct nft_fib_ipv4",
 		},
 		{
 			// nfnetlink_rcv_batch: no such subsystem.
-			[]string{"add masquerade"},
+			[]string{"add firewall"},
 			unix.EOPNOTSUPP,
 			"this kernel has no nf_tables (CONFIG_NF_TABLES)",
-			"modprobe nf_tables nft_masq nft_chain_nat",
+			"modprobe -a nf_tables nft_chain_nat nft_masq nft_nat nft_ct nft_fib_ipv4",
 		},
 		{
 			// nf_tables_newchain, nf_tables_newrule: an unknown chain type or
 			// expression is ENOENT, as if the table were missing.
-			[]string{"add masquerade"},
+			[]string{"add firewall"},
 			unix.ENOENT,
-			"this kernel's nf_tables cannot masquerade (CONFIG_NFT_NAT, CONFIG_NFT_MASQ)",
-			"modprobe nft_masq nft_chain_nat",
+			"this kernel's nf_tables lacks what the firewall needs (CONFIG_NFT_NAT, NFT_MASQ, NFT_CT, NFT_FIB_IPV4, NFT_FIB_IPV6)",
+			"modprobe -a nft_chain_nat nft_masq nft_nat nft_ct nft_fib_ipv4 nft_fib_ipv6",
 		},
 		{
 			// unshare(2): the limit of namespaces, not of a disk.

@@ -1,157 +1,198 @@
 package network
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
-	"net/netip"
 	"slices"
+	"syscall"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/userdata"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-// An element is one entry of a set of our table, as the kernel has it.
+// An element is one entry of a set or a map of ours.
 type element struct {
-	set     *nftables.Set
+	set     string
+	key     []byte
+	end     []byte // of an interval: of set subnets the first key behind it, of ranges the last in it
+	value   []byte // of a map
 	comment string
-	text    string                // in nft's language: "minictr0", 172.17.0.0/16
-	keys    []nftables.SetElement // what the kernel keeps: two for an interval
+	text    string // key and value in nft's language: 172.17.0.0/16
+	data    string // the value
 }
 
-// hasTable asks the kernel whether our table is there.
-func hasTable() (bool, error) {
+// command is the nft command that adds or deletes the element.
+func (e element) command(verb string, f family) string {
+	text := e.text
+	if verb == "add" {
+		if e.comment != "" {
+			text += fmt.Sprintf(" comment %q", e.comment)
+		}
+		if e.data != "" {
+			text += " : " + e.data
+		}
+	}
+	return fmt.Sprintf("%s element %s %s %s { %s }", verb, f, tableName, e.set, text)
+}
+
+// entries are the element as the library wants it. An interval of single keys is
+// two, its first key and the first one behind it; one of a concatenation has both.
+func (e element) entries() []nftables.SetElement {
+	first := nftables.SetElement{Key: e.key, Val: e.value, Comment: e.comment}
+	if e.set == rangesMap {
+		first.KeyEnd = e.end
+		return []nftables.SetElement{first}
+	}
+	if e.end != nil {
+		return []nftables.SetElement{first, {Key: e.end, IntervalEnd: true}}
+	}
+	return []nftables.SetElement{first}
+}
+
+// elementsAtATime fit into one message, whose attributes are at most 64 KiB long.
+const elementsAtATime = 200
+
+// addElements puts the elements into the batch, few to a message.
+func (t table) addElements(batch *nftables.Conn, list []element) error {
+	return t.eachSet(list, batch.SetAddElements)
+}
+
+// deleteElements is the same for taking them out.
+func (t table) deleteElements(batch *nftables.Conn, list []element) error {
+	return t.eachSet(list, batch.SetDeleteElements)
+}
+
+func (t table) eachSet(list []element, f func(*nftables.Set, []nftables.SetElement) error) error {
+	for _, set := range t.sets() {
+		var entries []nftables.SetElement
+		for _, e := range list {
+			if e.set == set.Name {
+				entries = append(entries, e.entries()...)
+			}
+		}
+		for some := range slices.Chunk(entries, elementsAtATime) {
+			if err := f(set, some); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bigBatch is for transactions of many elements, for which the usual buffers of a
+// socket do not suffice.
+func bigBatch() (*nftables.Conn, error) {
+	return nftables.New(nftables.WithSockOptions(enlarge))
+}
+
+func enlarge[C interface {
+	SetWriteBuffer(bytes int) error
+	SetReadBuffer(bytes int) error
+}](c C) error {
+	const bytes = 16 << 20
+	return errors.Join(c.SetWriteBuffer(bytes), c.SetReadBuffer(bytes))
+}
+
+// getElement is the request NFT_MSG_GETSETELEM for one element, Linux 4.15. Of a
+// map with intervals it finds the one in which the key is.
+func getElement(f family, set string, key []byte) *nl.NetlinkRequest {
+	elements := nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_ELEMENTS|unix.NLA_F_NESTED, nil)
+	elements.AddRtAttr(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, nil).
+		AddRtAttr(unix.NFTA_SET_ELEM_KEY|unix.NLA_F_NESTED, nil).
+		AddRtAttr(unix.NFTA_DATA_VALUE, key)
+	return request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETSETELEM, unix.NLM_F_ACK,
+		&nl.Nfgenmsg{NfgenFamily: uint8(f), Version: nl.NFNETLINK_V0},
+		nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_TABLE, nl.ZeroTerminated(tableName)),
+		nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_SET, nl.ZeroTerminated(set)),
+		elements)
+}
+
+// missing lists those of the elements that the table does not have.
+func (c *conn) missing(t table, list []element) (missing []element, err error) {
+	have, err := c.find(t.family, list)
+	for i, e := range list {
+		if have[i] == nil {
+			missing = append(missing, e)
+		}
+	}
+	return missing, err
+}
+
+// A found element is what the kernel says of one that was asked for.
+type found struct{ comment string }
+
+// find asks for each of the elements; what is not there, or whose set or table is
+// not, is nil. The kernel answers all that one sendto(2) has asked.
+func (c *conn) find(f family, list []element) ([]*found, error) {
+	answers := make([]*found, 0, len(list))
+	for some := range slices.Chunk(list, 32) { // whose answers fit into the socket's buffer
+		var requests []*nl.NetlinkRequest
+		for _, e := range some {
+			requests = append(requests, getElement(f, e.set, e.key))
+		}
+		these := make([]*found, len(some))
+		err := c.doAll(requests, func(i int, m syscall.NetlinkMessage) error {
+			return eachElement(m, func(e rawElement) { these[i] = &found{e.comment()} })
+		})
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, these...)
+	}
+	return answers, nil
+}
+
+// doAll sends several requests at once and gives the messages of the answers to
+// each, with the request's place in the list. ENOENT is an answer too: none.
+func (c *conn) doAll(requests []*nl.NetlinkRequest, each func(int, syscall.NetlinkMessage) error) error {
+	var all []byte
+	place := map[uint32]int{}
+	for i, r := range requests {
+		place[r.Seq] = i
+		all = append(all, r.Serialize()...)
+		all = append(all, make([]byte, -len(all)&3)...)
+	}
+	if err := unix.Sendto(c.fd, all, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return fmt.Errorf("sendto: %w", err)
+	}
+	for waiting := len(place); waiting > 0; {
+		messages, err := c.receive()
+		if err != nil {
+			return err
+		}
+		for _, m := range messages {
+			i, ours := place[m.Header.Seq]
+			if !ours {
+				continue
+			}
+			if m.Header.Type != unix.NLMSG_ERROR {
+				if err := each(i, m); err != nil {
+					return err
+				}
+				continue
+			}
+			waiting--
+			if err := refusal(m); err != nil && !errors.Is(err, unix.ENOENT) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// hasTable asks the kernel whether our table of the family is there.
+func hasTable(f family) (bool, error) {
 	c, err := dial(unix.NETLINK_NETFILTER)
 	if err != nil {
 		return false, err
 	}
 	defer c.close()
 	err = c.do(request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETTABLE, unix.NLM_F_ACK,
-		&nl.Nfgenmsg{NfgenFamily: unix.NFPROTO_IPV4, Version: nl.NFNETLINK_V0},
+		&nl.Nfgenmsg{NfgenFamily: uint8(f), Version: nl.NFNETLINK_V0},
 		nl.NewRtAttr(unix.NFTA_TABLE_NAME, nl.ZeroTerminated(tableName))), nil)
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// readElements lists the elements of a set that exists.
-func readElements(set *nftables.Set) ([]element, error) {
-	keys, err := (&nftables.Conn{}).GetSetElements(set)
-	if err != nil {
-		return nil, fmt.Errorf("list set %s: %w", set.Name, err)
-	}
-	// Where two intervals touch, one's end has the key of the other's begin.
-	slices.SortFunc(keys, func(a, b nftables.SetElement) int {
-		if c := bytes.Compare(a.Key, b.Key); c != 0 || a.IntervalEnd == b.IntervalEnd {
-			return c
-		}
-		if a.IntervalEnd {
-			return -1
-		}
-		return 1
-	})
-	var list []element
-	for i, k := range keys {
-		if k.IntervalEnd {
-			continue
-		}
-		e := element{set: set, comment: k.Comment, keys: keys[i : i+1]}
-		if set.Interval && i+1 < len(keys) {
-			e.keys = keys[i : i+2] // sorted, an interval's end follows its begin
-		}
-		e.text = keyText(set, e.keys)
-		list = append(list, e)
-	}
-	return list, nil
-}
-
-// keyText is the key in nft's language.
-func keyText(set *nftables.Set, keys []nftables.SetElement) string {
-	if !set.Interval {
-		return fmt.Sprintf("%q", bytes.TrimRight(keys[0].Key, "\x00"))
-	}
-	begin, _ := netip.AddrFromSlice(keys[0].Key)
-	if len(keys) < 2 || len(keys[0].Key) != 4 || len(keys[1].Key) != 4 {
-		return begin.String()
-	}
-	size := binary.BigEndian.Uint32(keys[1].Key) - binary.BigEndian.Uint32(keys[0].Key)
-	return netip.PrefixFrom(begin, bits.LeadingZeros32(size-1)).String()
-}
-
-// elementsOf lists the elements that a network has in our table.
-func elementsOf(network string) ([]element, error) {
-	have, err := hasTable()
-	if err != nil || !have {
-		return nil, err
-	}
-	var list []element
-	for _, set := range newTable().sets() {
-		all, err := readElements(set)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range all {
-			if e.comment == elementComment(network) {
-				list = append(list, e)
-			}
-		}
-	}
-	return list, nil
-}
-
-// removeNetwork deletes the network's elements from our table, or the whole
-// table when no other network is in it. What is gone is no error.
-func removeNetwork(network string) error {
-	ours, err := elementsOf(network)
-	if err != nil || len(ours) == 0 {
-		return err
-	}
-	c, t := &nftables.Conn{}, newTable()
-	bridges, err := readElements(t.bridges)
-	if err != nil {
-		return err
-	}
-	others := slices.ContainsFunc(bridges, func(e element) bool { return e.comment != elementComment(network) })
-	if others {
-		for _, e := range ours {
-			if err := c.SetDeleteElements(e.set, e.keys); err != nil {
-				return err
-			}
-		}
-	} else {
-		c.DelTable(t.table)
-	}
-	if err := c.Flush(); !errors.Is(err, unix.ENOENT) {
-		return err
-	}
-	return nil
-}
-
-// rulesOf lists what of our table concerns the network, as commands of nft(8):
-// its elements, and the rules that look them up.
-func rulesOf(network string) ([]string, error) {
-	elements, err := elementsOf(network)
-	if err != nil || len(elements) == 0 {
-		return nil, err
-	}
-	var texts []string
-	for _, e := range elements {
-		texts = append(texts, elementText(e.set.Name, e.text, e.comment))
-	}
-	t := newTable()
-	rules, err := (&nftables.Conn{}).GetRules(t.table, t.chain)
-	if err != nil {
-		return nil, fmt.Errorf("list chain %s: %w", postrouting, err)
-	}
-	for _, r := range rules {
-		if comment, ok := userdata.GetString(r.UserData, userdata.TypeComment); ok && isOurs(comment) {
-			texts = append(texts, fmt.Sprintf("add rule ip %s %s %s", tableName, postrouting, ruleText(r)))
-		}
-	}
-	return texts, nil
 }

@@ -499,8 +499,8 @@ func TestManyAtOnce(t *testing.T) {
 	if len(seen) != count {
 		t.Errorf("%d containers have %d addresses", count, len(seen))
 	}
-	if rules := strings.Count(sh(t, "nft list ruleset"), "masquerade"); rules != 1 {
-		t.Errorf("%d masquerade rules, want 1", rules)
+	if rules := strings.Count(sh(t, "nft list ruleset"), "@subnets"); rules != 1 {
+		t.Errorf("%d rules of masquerading, want 1", rules)
 	}
 	if out := sh(t, "ip -o -4 addr show minictr0"); bytes.Count([]byte(out), []byte("\n")) != 1 {
 		t.Errorf("the bridge has not one address:\n%s", out)

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -8,109 +9,144 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
-	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/minictr/minictr/runtime/step"
 )
 
-// Our table, all of it:
-//
-//	table ip minictr {
-//	    set bridges { type ifname;                       elements = { "minictr0" } }
-//	    set subnets { type ipv4_addr; flags interval;    elements = { 172.17.0.0/16 } }
-//	    chain postrouting {
-//	        type nat hook postrouting priority srcnat; policy accept;
-//	        ip saddr @subnets oifname != @bridges masquerade
-//	    }
-//	}
-//
-// The rules never change: a network is one element in each set, whatever the
-// number of networks, and a container is none.
-//
-// The family is ip and not inet, because a nat chain of family inet would
-// switch on connection tracking of the whole host's IPv6 traffic
-// (nf_ct_netns_inet_get), for containers that have no IPv6. When they get it,
-// a table ip6 minictr stands beside this one; a transaction may span both.
-const (
-	tableName   = "minictr"
-	bridgesSet  = "bridges"
-	subnetsSet  = "subnets"
-	postrouting = "postrouting"
-)
-
-// ruleComment begins the comment of every rule of ours.
-const ruleComment = "minictr: "
-
-// isOurs tells a rule of ours by its comment.
-func isOurs(comment string) bool { return strings.HasPrefix(comment, ruleComment) }
-
-// elementComment says in the element whose it is.
-func elementComment(network string) string { return "network " + network }
-
-// AddMasquerade lets a network's containers out: what leaves its subnet by
-// another link than a bridge of ours gets the host's address as its source,
-// and the answers find back. It makes the table if it is missing, and puts the
-// network's bridge and subnet into the table's sets, all in one transaction.
-type AddMasquerade struct {
-	Network string       // "bridge"; named in the comments
-	Bridge  string       // minictr0
-	Subnet  netip.Prefix // 172.17.0.0/16
-	Lease   Lease        // whose launch this is
+// AddFirewall puts a network into our nftables tables: that of IPv4 when the
+// network has an IPv4 subnet, that of IPv6 when it has an IPv6 one. From then on
+// its containers leave with the host's address, or not at all where the network
+// is internal; nobody else reaches them but by published ports. It makes a table
+// that is missing or of an older layout, all in one transaction.
+type AddFirewall struct {
+	Network  string       // "bridge"; named in the comments
+	Bridge   string       // minictr0
+	Gateway  netip.Prefix // 172.17.0.1/16; the zero Prefix without IPv4
+	Gateway6 netip.Prefix // fd4d:…::1/64; the zero Prefix without IPv6
+	Internal bool         // without a way out
+	Lease    Lease        // whose launch this is
 
 	made bool
 }
 
-func (s *AddMasquerade) object() string { return s.Subnet.String() }
+func (s *AddFirewall) object() string { return "of network " + s.Network }
 
-// Apply asks for the two elements and is done when they are there: the rules
-// came with the first of them.
-func (s *AddMasquerade) Apply() error {
-	present, err := s.present()
-	if err == nil && !present {
-		err = s.add()
-		s.made = err == nil
+// gateways are the network's gateways by the family of the table.
+func (s *AddFirewall) gateways() map[family]netip.Prefix {
+	g := map[family]netip.Prefix{}
+	if s.Gateway.IsValid() {
+		g[ipv4] = s.Gateway
 	}
-	return explain("add masquerade", s.object(), err)
+	if s.Gateway6.IsValid() {
+		g[ipv6] = s.Gateway6
+	}
+	return g
 }
 
-// present asks the kernel for both elements, without the library, which can
-// only list whole sets.
-func (s *AddMasquerade) present() (bool, error) {
+// Apply asks for the network's elements and is done when they are there: the
+// rules came with the first of them.
+func (s *AddFirewall) Apply() error {
+	err := s.apply()
+	return explain("add firewall", s.object(), err)
+}
+
+func (s *AddFirewall) apply() error {
 	c, err := dial(unix.NETLINK_NETFILTER)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer c.close()
-	for set, key := range map[string][]byte{
-		bridgesSet: ifname(s.Bridge),
-		subnetsSet: s.Subnet.Addr().AsSlice(),
-	} {
-		err := c.do(getElement(set, key), nil)
-		if errors.Is(err, unix.ENOENT) { // no table, no set or no element
-			return false, nil
+	batch := &nftables.Conn{}
+	for _, f := range families() {
+		gateway, has := s.gateways()[f]
+		if !has {
+			continue
 		}
+		t := newTable(f)
+		wanted := s.elements(t, gateway)
+		missing, err := c.missing(t, append([]element{layoutElement()}, wanted...))
 		if err != nil {
-			return false, err
+			return err
+		}
+		if len(missing) == 0 {
+			continue
+		}
+		s.made = true
+		if missing[0].set == layoutSet {
+			if err := t.addAll(batch); err != nil {
+				return err
+			}
+		}
+		if err := t.addElements(batch, wanted); err != nil {
+			return err
 		}
 	}
-	return true, nil
+	if err := batch.Flush(); err != nil {
+		s.made = false
+		return err
+	}
+	return nil
 }
 
-// getElement is the request NFT_MSG_GETSETELEM for one element, Linux 4.15.
-func getElement(set string, key []byte) *nl.NetlinkRequest {
-	elements := nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_ELEMENTS|unix.NLA_F_NESTED, nil)
-	elements.AddRtAttr(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, nil).
-		AddRtAttr(unix.NFTA_SET_ELEM_KEY|unix.NLA_F_NESTED, nil).
-		AddRtAttr(unix.NFTA_DATA_VALUE, key)
-	return request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETSETELEM, unix.NLM_F_ACK,
-		&nl.Nfgenmsg{NfgenFamily: unix.NFPROTO_IPV4, Version: nl.NFNETLINK_V0},
-		nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_TABLE, nl.ZeroTerminated(tableName)),
-		nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_SET, nl.ZeroTerminated(set)),
-		elements)
+// addAll makes the table with all that never changes. Everything may be there
+// already: where two launches race, both send it, and a chain is flushed before
+// its rules are added, so that it has each once.
+func (t table) addAll(batch *nftables.Conn) error {
+	batch.AddTable(t.table)
+	for _, set := range t.sets() {
+		if err := batch.AddSet(set, nil); err != nil {
+			return err
+		}
+	}
+	for _, chain := range t.chains() {
+		batch.AddChain(chain)
+		batch.FlushChain(chain)
+	}
+	for _, r := range t.rules() {
+		batch.AddRule(r)
+	}
+	batch.FlushSet(t.set(layoutSet))
+	return t.addElements(batch, []element{layoutElement()})
 }
+
+// layoutElement is what tells a table of this layout.
+func layoutElement() element {
+	return element{set: layoutSet, key: binaryutil.NativeEndian.PutUint32(layout), text: fmt.Sprint(layout)}
+}
+
+// elements are what the network adds to the sets of one table.
+func (s *AddFirewall) elements(t table, gateway netip.Prefix) []element {
+	comment := elementComment(s.Network)
+	name, quoted := ifname(s.Bridge), fmt.Sprintf("%q", s.Bridge)
+	list := []element{
+		{set: bridgesSet, key: name, text: quoted},
+		{set: sameSet, key: append(ifname(s.Bridge), name...), text: quoted + " . " + quoted},
+	}
+	if s.Internal {
+		list = append(list, element{set: internalSet, key: name, text: quoted})
+	} else {
+		subnet := gateway.Masked()
+		list = append(list, element{
+			set: subnetsSet, key: subnet.Addr().AsSlice(), end: lastOf(subnet).Next().AsSlice(), text: subnet.String(),
+		})
+	}
+	for _, protocol := range []string{"udp", "tcp"} {
+		service := Port{HostIP: gateway.Addr(), HostPort: nameServerPort, Protocol: protocol}
+		list = append(list, element{set: servicesSet, key: service.key(), text: service.keyText()})
+	}
+	for i := range list {
+		list[i].comment = comment
+	}
+	return list
+}
+
+// nameServerPort is where the name server of a network listens on its gateway.
+const nameServerPort = 53
+
+// elementComment says in the element whose it is.
+func elementComment(network string) string { return "network " + network }
 
 // ifname is the name as the kernel compares it: 16 bytes, padded with zeros.
 func ifname(name string) []byte {
@@ -119,148 +155,160 @@ func ifname(name string) []byte {
 	return key
 }
 
-// add sends the transaction. Everything in it may be there already: where two
-// launches race, both send it, and the chain is flushed before its rule is
-// added, so that it ends with one.
-func (s *AddMasquerade) add() error {
-	c, t := &nftables.Conn{}, newTable()
-	c.AddTable(t.table)
-	for _, set := range t.sets() {
-		if err := c.AddSet(set, nil); err != nil {
-			return err
-		}
+// lastOf is the last address of the subnet, of either family.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().AsSlice()
+	for bit := p.Bits(); bit < 8*len(b); bit++ {
+		b[bit/8] |= 0x80 >> (bit % 8)
 	}
-	c.AddChain(t.chain)
-	c.FlushChain(t.chain)
-	for _, r := range t.rules() {
-		c.AddRule(r)
-	}
-	for set, elements := range s.elements(t) {
-		if err := c.SetAddElements(set, elements); err != nil {
-			return err
-		}
-	}
-	return c.Flush()
+	a, _ := netip.AddrFromSlice(b)
+	return a
 }
 
-// A ruleset is our table as the library wants it.
-type ruleset struct {
-	table            *nftables.Table
-	bridges, subnets *nftables.Set
-	chain            *nftables.Chain
+// key is the first port as the sets have it: protocol . address . port, each
+// padded to 4 bytes.
+func (p Port) key() []byte {
+	key := append([]byte{protocols()[p.Protocol], 0, 0, 0}, p.HostIP.AsSlice()...)
+	return append(key, portKey(p.HostPort)...)
 }
 
-func newTable() ruleset {
-	t := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: tableName}
-	return ruleset{
-		table: t,
-		// Numbers of their own within the transaction: the library would count them
-		// in a variable that all its users share. The byte order is for nft(8) only,
-		// which needs it to print the names.
-		bridges: &nftables.Set{Table: t, ID: 1, Name: bridgesSet, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian},
-		subnets: &nftables.Set{Table: t, ID: 2, Name: subnetsSet, KeyType: nftables.TypeIPAddr, Interval: true},
-		chain: &nftables.Chain{
-			Table: t, Name: postrouting, Type: nftables.ChainTypeNAT,
-			Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
-			Policy: new(nftables.ChainPolicyAccept),
-		},
-	}
+func portKey(port uint16) []byte { return append(binary.BigEndian.AppendUint16(nil, port), 0, 0) }
+
+func (p Port) keyText() string {
+	return fmt.Sprintf("%s . %s . %d", p.Protocol, p.HostIP, p.HostPort)
 }
 
-func (t ruleset) sets() []*nftables.Set { return []*nftables.Set{t.bridges, t.subnets} }
-
-// rules are the rules of chain postrouting.
-func (t ruleset) rules() []*nftables.Rule {
-	return []*nftables.Rule{{
-		Table: t.table, Chain: t.chain,
-		Exprs: []expr.Any{
-			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 12, Len: 4},
-			&expr.Lookup{SourceRegister: 1, SetName: subnetsSet},
-			&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
-			&expr.Lookup{SourceRegister: 1, SetName: bridgesSet, Invert: true},
-			&expr.Masq{},
-		},
-		UserData: userdata.AppendString(nil, userdata.TypeComment, ruleComment+"containers leave with the address of the host"),
-	}}
-}
-
-// elements are what the network adds to the sets. An interval is two elements,
-// its first key and the first one behind it.
-func (s *AddMasquerade) elements(t ruleset) map[*nftables.Set][]nftables.SetElement {
-	comment := elementComment(s.Network)
-	return map[*nftables.Set][]nftables.SetElement{
-		t.bridges: {{Key: ifname(s.Bridge), Comment: comment}},
-		t.subnets: {
-			{Key: s.Subnet.Addr().AsSlice(), Comment: comment},
-			{Key: broadcast(s.Subnet).Next().AsSlice(), IntervalEnd: true},
-		},
-	}
-}
-
-// Undo takes the network out of the table if this step put it in and no other
+// Undo takes the network out of the tables if this step put it in and no other
 // container has a lease of the network.
-func (s *AddMasquerade) Undo() error {
+func (s *AddFirewall) Undo() error {
 	if !s.made {
 		return nil
 	}
 	s.made = false
-	return explain("delete masquerade", s.object(),
+	return explain("delete firewall", s.object(),
 		s.Lease.unused(false, func() error { return removeNetwork(s.Network) }))
 }
 
-// Check asks for the elements and for the rule.
-func (s *AddMasquerade) Check() error {
-	present, err := s.present()
-	if err == nil && !present {
-		err = fmt.Errorf("%s or %s is not in the sets of table ip %s", s.Bridge, s.Subnet, tableName)
+// Check asks for the elements and for the rules.
+func (s *AddFirewall) Check() error {
+	var errs []error
+	for _, f := range families() {
+		if gateway, has := s.gateways()[f]; has {
+			errs = append(errs, s.check(newTable(f), gateway))
+		}
 	}
-	if err == nil {
-		err = checkRules()
-	}
-	return step.Fail("check masquerade", s.object(), err)
+	return step.Fail("check firewall", s.object(), errors.Join(errs...))
 }
 
-func checkRules() error {
-	t := newTable()
-	have, err := (&nftables.Conn{}).GetRules(t.table, t.chain)
+func (s *AddFirewall) check(t table, gateway netip.Prefix) error {
+	c, err := dial(unix.NETLINK_NETFILTER)
 	if err != nil {
 		return err
 	}
-	for i, want := range t.rules() {
-		if i >= len(have) || ruleText(have[i]) != ruleText(want) {
-			return fmt.Errorf("chain %s does not have the rule: %s", postrouting, ruleText(want))
+	defer c.close()
+	missing, err := c.missing(t, append([]element{layoutElement()}, s.elements(t, gateway)...))
+	if err != nil {
+		return err
+	}
+	for _, e := range missing {
+		return fmt.Errorf("%s is not in the set %s of table %s %s", e.text, e.set, t.family, tableName)
+	}
+	return t.checkRules()
+}
+
+// checkRules wants each chain to have its rules, and no rule in front of them.
+func (t table) checkRules() error {
+	want := map[string][]string{}
+	for _, r := range t.rules() {
+		want[r.Chain.Name] = append(want[r.Chain.Name], ruleText(r))
+	}
+	for _, chain := range t.chains() {
+		have, err := (&nftables.Conn{}).GetRules(t.table, chain)
+		if err != nil {
+			return fmt.Errorf("list chain %s: %w", chain.Name, err)
+		}
+		for i, text := range want[chain.Name] {
+			if i >= len(have) || ruleText(have[i]) != text {
+				return fmt.Errorf("chain %s of table %s %s does not have the rule: %s", chain.Name, t.family, tableName, text)
+			}
 		}
 	}
 	return nil
 }
 
 // Words says the step in plain words.
-func (s *AddMasquerade) Words() string {
-	return fmt.Sprintf("let %s out: what leaves by another link than a bridge gets the address of the host", s.Subnet)
+func (s *AddFirewall) Words() string {
+	if s.Internal {
+		return fmt.Sprintf("keep network %s to itself: nothing gets in or out, but within it", s.Network)
+	}
+	return fmt.Sprintf("let network %s out with the address of the host, and nobody in but to published ports", s.Network)
 }
 
-func (s *AddMasquerade) String() string {
+func (s *AddFirewall) String() string {
 	var b strings.Builder
 	b.WriteString("nft -f - <<'END'\n")
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("add table ip %s", tableName)
-	line("add set ip %s %s { type ifname; }", tableName, bridgesSet)
-	line("add set ip %s %s { type ipv4_addr; flags interval; }", tableName, subnetsSet)
-	line("add chain ip %s %s { type nat hook postrouting priority srcnat; policy accept; }", tableName, postrouting)
-	line("flush chain ip %s %s", tableName, postrouting)
-	for _, r := range newTable().rules() {
-		line("add rule ip %s %s %s", tableName, postrouting, ruleText(r))
+	for _, f := range families() {
+		if gateway, has := s.gateways()[f]; has {
+			t := newTable(f)
+			b.WriteString(t.script())
+			for _, e := range s.elements(t, gateway) {
+				b.WriteString(e.command("add", f) + "\n")
+			}
+		}
 	}
-	line("%s", elementText(bridgesSet, fmt.Sprintf("%q", s.Bridge), elementComment(s.Network)))
-	line("%s", elementText(subnetsSet, s.Subnet.String(), elementComment(s.Network)))
-	b.WriteString("END")
+	return b.String() + "END"
+}
+
+// script is addAll in nft's language.
+func (t table) script() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("add table %s %s", t.family, tableName)
+	for _, set := range t.sets() {
+		line("%s", setText(t.family, set))
+	}
+	for _, chain := range t.chains() {
+		line("add chain %s %s %s%s", t.family, tableName, chain.Name, hookText(chain))
+		line("flush chain %s %s %s", t.family, tableName, chain.Name)
+	}
+	for _, r := range t.rules() {
+		line("%s", ruleCommand(r))
+	}
+	line("flush set %s %s %s", t.family, tableName, layoutSet)
+	line("%s", layoutElement().command("add", t.family))
 	return b.String()
 }
 
-// elementText is the command that adds the element.
-func elementText(set, key, comment string) string {
-	if comment != "" {
-		key += fmt.Sprintf(" comment %q", comment)
+func ruleCommand(r *nftables.Rule) string {
+	return fmt.Sprintf("add rule %s %s %s %s", family(r.Table.Family), tableName, r.Chain.Name, ruleText(r))
+}
+
+// setText is the command that makes the set or map.
+func setText(f family, set *nftables.Set) string {
+	kind, of := "set", set.KeyType.Name
+	if set.IsMap {
+		kind, of = "map", of+" : "+set.DataType.Name
 	}
-	return fmt.Sprintf("add element ip %s %s { %s }", tableName, set, key)
+	if set.Interval {
+		of += "; flags interval"
+	}
+	return fmt.Sprintf("add %s %s %s %s { type %s; }", kind, f, tableName, set.Name, of)
+}
+
+// hookText is where a base chain hangs.
+func hookText(c *nftables.Chain) string {
+	if c.Hooknum == nil {
+		return ""
+	}
+	hook := map[uint32]string{
+		unix.NF_INET_PRE_ROUTING: "prerouting", unix.NF_INET_FORWARD: "forward",
+		unix.NF_INET_LOCAL_OUT: "output", unix.NF_INET_POST_ROUTING: "postrouting",
+	}[uint32(*c.Hooknum)]
+	return fmt.Sprintf(" { type %s hook %s priority %d; policy accept; }", c.Type, hook, *c.Priority)
+}
+
+// isOurs tells a rule of ours by its comment.
+func isOurs(r *nftables.Rule) bool {
+	comment, ok := userdata.GetString(r.UserData, userdata.TypeComment)
+	return ok && strings.HasPrefix(comment, ruleComment)
 }

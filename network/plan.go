@@ -38,16 +38,15 @@ func shared(e Endpoint, host *place) []step.Step {
 		list = append(list, &AddAddress{Link: n.Bridge, Address: gateway, Lease: lease, at: host.use()})
 	}
 	list = append(list, &SetLinkUp{Link: n.Bridge, Lease: lease, at: host.use()})
-	if n.Internal {
-		return list
-	}
-	return append(list,
-		&SetSysctl{
+	if !n.Internal {
+		list = append(list, &SetSysctl{
 			Key: "net/ipv4/ip_forward", Value: "1", Lease: lease,
 			Why: "let the host pass packets on from one link to another",
-		},
-		&AddMasquerade{Network: n.Name, Bridge: n.Bridge, Subnet: n.Subnet(), Lease: lease},
-	)
+		})
+	}
+	return append(list, &AddFirewall{
+		Network: n.Name, Bridge: n.Bridge, Gateway: n.Gateway, Gateway6: n.Gateway6, Internal: n.Internal, Lease: lease,
+	})
 }
 
 // Inside is what one container has: in mode Bridge for each of its networks a
