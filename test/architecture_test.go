@@ -40,6 +40,7 @@ var mayImport = map[string][]string{
 	"rootfs/gen/base": {},
 
 	"network":       {"runtime/step"},
+	"network/names": {"runtime/step"},
 	"rootfs":        {"runtime/step"},
 	"rootfs/volume": {"rootfs", "runtime/step"},
 	"cgroups":       {"runtime/step"},
@@ -50,6 +51,10 @@ var mayImport = map[string][]string{
 	"cmd/minictr-image":   {"cmd/minictr-image/registry", "rootfs", "runtime/step"},
 	"cmd/minictr-monitor": {"runtime/logfile"},
 	"cmd/minictr-format":  {},
+	"cmd/minictr-dns":     {"network/names", "network/names/server"},
+
+	// minictr starts the server and does not link it.
+	"network/names/server": {"network/names"},
 
 	"cmd/minictr-image/registry": {"rootfs"},
 
@@ -96,7 +101,7 @@ var doors = map[string][]string{
 	"github.com/spf13/cobra":                 {"cmd/minictr"},
 	"github.com/spf13/pflag":                 {"cmd/minictr", "cmd/minictr-base/netapplet/flags"},
 	"github.com/moby/profiles/seccomp":       {"runtime/seccomp/gen/profile"},
-	"golang.org/x/net/dns/dnsmessage":        {"cmd/minictr-base/netapplet/dns", "cmd/minictr-base/netapplet/sniff"},
+	"golang.org/x/net/dns/dnsmessage":        {"network/names/server", "cmd/minictr-base/netapplet/dns", "cmd/minictr-base/netapplet/sniff"},
 	"golang.org/x/sys":                       anyone,
 	"golang.org/x/term":                      {"runtime", "cmd/minictr", "cmd/minictr-image", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system", "cmd/minictr-base/netapplet"},
 	"mvdan.cc/sh/v3":                         {"cmd/minictr-base/shell"},
@@ -115,7 +120,8 @@ var (
 // mayNotLink names what must not be in a program, by way of whatever import:
 // its package initialisation would be paid at each start.
 var mayNotLink = map[string][]string{
-	"cmd/minictr":         {"net/http", "crypto/tls", "github.com/google/go-containerregistry", "github.com/klauspost", "github.com/opencontainers/image-spec", "github.com/moby"},
+	"cmd/minictr":         {"net/http", "crypto/tls", "golang.org/x/net/dns/dnsmessage", "github.com/google/go-containerregistry", "github.com/klauspost", "github.com/opencontainers/image-spec", "github.com/moby"},
+	"cmd/minictr-dns":     {"net/http", "crypto/tls", "crypto/rand", "github.com/spf13", "github.com/vishvananda", "github.com/google"},
 	"cmd/minictr-monitor": {"net", "encoding/json", "github.com/spf13", "github.com/vishvananda", "github.com/google"},
 }
 

@@ -1,0 +1,180 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/minictr/minictr/network/names"
+)
+
+// Config says what a server is for.
+type Config struct {
+	Runroot string
+	Network string
+	Bridge  string     // the link by which its containers ask
+	Lock    *os.File   // the network's directory, locked
+	Sockets []*os.File // bound, for UDP and TCP
+	// Linger is how long the server stays without a record: the next container
+	// often follows the last.
+	Linger time.Duration
+}
+
+// A Server answers for one network.
+type Server struct {
+	config    Config
+	addresses []netip.Addr // its own
+	directory *directory
+	upstream  *upstream
+	questions *places // being passed on
+	conns     *places // TCP connections
+	doors     []door
+	bridge    *link
+}
+
+// A door is a socket that is served.
+type door interface{ Close() error }
+
+// Run serves until the network has had no record for a while, or until its
+// directory has been removed by somebody else.
+func Run(c Config) error {
+	d, err := openDirectory(names.Root(c.Runroot), c.Network)
+	if err != nil {
+		return err
+	}
+	bridge, err := newLink(c.Bridge)
+	if err != nil {
+		return err
+	}
+	s := &Server{
+		config:    c,
+		directory: d,
+		upstream:  &upstream{path: resolvConf},
+		questions: newPlaces(maxQuestions, maxQuestionsEach),
+		conns:     newPlaces(maxConns, maxConnsEach),
+		bridge:    bridge,
+	}
+	go d.watch()
+	if err := s.open(c.Sockets); err != nil {
+		return err
+	}
+	for {
+		if err := s.waitUnused(); err != nil {
+			return err
+		}
+		if gone, err := s.leave(); gone || err != nil {
+			return err
+		}
+	}
+}
+
+// waitUnused returns when there has been no record for a while.
+func (s *Server) waitUnused() error {
+	for {
+		var patience <-chan time.Time
+		if !s.directory.occupied() {
+			patience = time.After(s.config.Linger)
+		}
+		if gone, err := s.orphaned(); gone || err != nil {
+			return err
+		}
+		select {
+		case <-s.directory.changed:
+		case <-patience:
+			return nil
+		}
+	}
+}
+
+// orphaned reports whether the network's directory has lost its name: the next
+// starter makes another, and finds that unlocked.
+func (s *Server) orphaned() (bool, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(int(s.config.Lock.Fd()), &st)
+	return st.Nlink == 0, os.NewSyscallError("fstat", err)
+}
+
+// leave ends the service, unless a record has just come. The comment of package
+// names says why in this order.
+func (s *Server) leave() (gone bool, err error) {
+	if gone, err := s.orphaned(); gone || err != nil {
+		return gone, err
+	}
+	s.close()
+	err = unix.Rmdir(names.Directory(s.config.Runroot, s.config.Network))
+	if !errors.Is(err, unix.ENOTEMPTY) {
+		return true, os.NewSyscallError("rmdir", err)
+	}
+	sockets, err := names.Listen(s.addresses)
+	if err != nil {
+		return false, err
+	}
+	return false, s.open(sockets)
+}
+
+// open begins to serve the sockets, and takes them over.
+func (s *Server) open(sockets []*os.File) error {
+	s.addresses = nil
+	for _, f := range sockets {
+		d, address, err := s.serve(f)
+		if err != nil {
+			return err
+		}
+		s.doors = append(s.doors, d)
+		if !slices.Contains(s.addresses, address) {
+			s.addresses = append(s.addresses, address)
+		}
+		if err := f.Close(); err != nil { // package net has a copy
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) serve(f *os.File) (door, netip.Addr, error) {
+	kind, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return nil, netip.Addr{}, os.NewSyscallError("getsockopt", err)
+	}
+	if kind == unix.SOCK_DGRAM {
+		conn, err := net.FilePacketConn(f)
+		if err != nil {
+			return nil, netip.Addr{}, err
+		}
+		udp, ok := conn.(*net.UDPConn)
+		if !ok {
+			return nil, netip.Addr{}, errors.ErrUnsupported
+		}
+		go s.serveUDP(udp)
+		return udp, addressOf(udp.LocalAddr()), nil
+	}
+	listener, err := net.FileListener(f)
+	if err != nil {
+		return nil, netip.Addr{}, err
+	}
+	go s.serveTCP(listener)
+	return listener, addressOf(listener.Addr()), nil
+}
+
+func (s *Server) close() {
+	for _, d := range s.doors {
+		_ = d.Close() // nothing more is expected of it
+	}
+	s.doors = nil
+}
+
+// addressOf is the address without the port.
+func addressOf(a net.Addr) netip.Addr {
+	switch a := a.(type) {
+	case *net.UDPAddr:
+		return a.AddrPort().Addr().Unmap()
+	case *net.TCPAddr:
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
