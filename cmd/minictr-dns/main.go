@@ -36,6 +36,7 @@ func run(argv []string) error {
 	if err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGHUP) // the server inherits that, too
 	lock, bound, err := names.Passed(sockets)
 	if err != nil {
 		return err
@@ -43,7 +44,6 @@ func run(argv []string) error {
 	if argv[1] == "start" {
 		return again(argv, append([]*os.File{lock}, bound...))
 	}
-	signal.Ignore(syscall.SIGHUP)
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(20) // little garbage, but for a long time
 	return server.Run(server.Config{

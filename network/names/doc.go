@@ -23,16 +23,16 @@
 //
 //	start of a container              server without a record
 //	────────────────────              ───────────────────────
-//	write the record          (1)     close the sockets      (A)
-//	is the directory locked?  (2)     rmdir the directory    (B)
-//	  yes: a server will see (1)        ENOTEMPTY: bind again, go on
-//	  no: bind, spawn                   else: exit
+//	write the record          (1)     rmdir the directory     (A)
+//	is the directory locked?  (2)       ENOTEMPTY: go on
+//	  yes: a server will see (1)        else: exit            (B)
+//	  no: bind, spawn         (3)
 //
-// (1) is a rename into the directory, and the kernel orders it and (B). When (1)
-// comes first, (B) fails and the server stays. When (B) comes first, (1) finds no
-// directory, makes a new one, and (2) finds that unlocked, with the addresses
-// free since (A). A lock of a directory that has been removed meanwhile is no lock;
-// (2) looks again.
+// (1) is a rename into the directory, and the kernel orders it and (A). When (1)
+// comes first, (A) fails and the server stays. When (A) comes first, (1) finds no
+// directory, makes a new one, and (2) finds that unlocked. A lock of a directory
+// that has been removed meanwhile is no lock; (2) looks again. (3) may come before
+// (B), and waits when the port is still another minictr-dns's.
 //
 // Those who only look whether there is a server take the lock shared, so that
 // nobody takes them for one.

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holder says which process has port 53 of the address: "dnsmasq (pid 812)". It
+// holder says which process has port 53 of the address: its name and its id. It
 // finds the socket in /proc/net/udp or tcp, proc_pid_net(5), and whose descriptor
-// it is. Whatever cannot be read makes the answer "": it is only for people.
-func holder(a netip.Addr, kind int) string {
+// it is. Whatever cannot be read makes the answer "".
+func holder(a netip.Addr, kind int) (comm, pid string) {
 	tables := map[int]string{unix.SOCK_DGRAM: "udp", unix.SOCK_STREAM: "tcp"}
 	var sockets []string
 	for _, family := range []string{"", "6"} {
@@ -27,7 +27,7 @@ func holder(a netip.Addr, kind int) string {
 		}
 	}
 	if len(sockets) == 0 {
-		return ""
+		return "", ""
 	}
 	descriptors, _ := filepath.Glob("/proc/[1-9]*/fd/*") // the pattern is well-formed
 	for _, path := range descriptors {
@@ -35,12 +35,11 @@ func holder(a netip.Addr, kind int) string {
 			continue
 		}
 		pid := strings.Split(path, "/")[2]
-		comm, err := os.ReadFile("/proc/" + pid + "/comm")
-		if err == nil {
-			return fmt.Sprintf("%s (pid %s)", strings.TrimSpace(string(comm)), pid)
+		if comm, err := os.ReadFile("/proc/" + pid + "/comm"); err == nil {
+			return strings.TrimSpace(string(comm)), pid
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // The states of a socket in /proc/net that keep others from its port.

@@ -549,6 +549,32 @@ func TestStartWithoutServerOrRecord(t *testing.T) {
 	w.waitServers("blue", 0)
 }
 
+// A server that has given up its directory and not yet its sockets is waited for.
+func TestStartWaitsForTheLeaving(t *testing.T) {
+	w := newWorld(t)
+	w.network("blue", "172.30.0.1/16", "")
+	c := w.container("client", nil, "blue")
+	old := w.waitServers("blue", 1)[0]
+	check(t, unix.Kill(old, unix.SIGSTOP))
+	check(t, os.RemoveAll(names.Directory(w.runroot, "blue")))
+	check(t, c.records[0].Apply())
+	time.AfterFunc(100*time.Millisecond, func() { _ = unix.Kill(old, unix.SIGCONT) })
+	began := time.Now()
+	check(t, w.start("blue"))
+	if took := time.Since(began); took < 50*time.Millisecond {
+		t.Errorf("it did not wait: %v", took)
+	}
+	kernel.Eventually(t, 10*time.Second, func() error {
+		if now := w.servers("blue"); len(now) != 1 || now[0] == old {
+			return fmt.Errorf("servers %v, the old one was %d", now, old)
+		}
+		return nil
+	})
+	if got := c.lookup("client"); got != "172.30.0.2" {
+		t.Errorf("client is %q", got)
+	}
+}
+
 func TestPortInUse(t *testing.T) {
 	w := newWorld(t)
 	w.network("blue", "172.30.0.1/16", "")

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/minictr/minictr/runtime/step"
 )
 
 // Port is where names are asked for.
@@ -18,7 +21,8 @@ const backlog = 64
 // PortInUseError is that somebody else listens on the gateway's port 53.
 type PortInUseError struct {
 	Address netip.Addr
-	Holder  string // "dnsmasq (pid 812)", or "" when that is not to be seen
+	// Holder and PID are whose the port is; "" when that is not to be seen.
+	Holder, PID string
 }
 
 func (e *PortInUseError) Error() string {
@@ -26,7 +30,7 @@ func (e *PortInUseError) Error() string {
 	if e.Holder == "" {
 		return where + " is in use"
 	}
-	return where + " is in use by " + e.Holder
+	return fmt.Sprintf("%s is in use by %s (pid %s)", where, e.Holder, e.PID)
 }
 
 // Unwrap returns EADDRINUSE.
@@ -41,10 +45,10 @@ func Listen(addresses []netip.Addr) ([]*os.File, error) {
 			continue
 		}
 		for _, kind := range []int{unix.SOCK_DGRAM, unix.SOCK_STREAM} {
-			f, err := listen(a, kind)
+			f, err := listenPatiently(a, kind)
 			if err != nil {
 				closeAll(bound)
-				return nil, explain(a, kind, err)
+				return nil, err
 			}
 			bound = append(bound, f)
 		}
@@ -55,11 +59,24 @@ func Listen(addresses []netip.Addr) ([]*os.File, error) {
 	return bound, nil
 }
 
-func explain(a netip.Addr, kind int, err error) error {
-	if errors.Is(err, unix.EADDRINUSE) {
-		return &PortInUseError{Address: a, Holder: holder(a, kind)}
+// leaving is how long a server that has given up its network may keep the port.
+const leaving = 500 * time.Millisecond
+
+// listenPatiently waits for such a server, and for nobody else.
+func listenPatiently(a netip.Addr, kind int) (*os.File, error) {
+	unseen := false
+	for deadline := time.Now().Add(leaving); ; {
+		f, err := listen(a, kind)
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return f, step.Fail("listen on", netip.AddrPortFrom(a, Port).String(), err)
+		}
+		comm, pid := holder(a, kind)
+		if comm != program && (comm != "" || unseen) || time.Now().After(deadline) {
+			return nil, &PortInUseError{Address: a, Holder: comm, PID: pid}
+		}
+		unseen = comm == "" // it may have gone in between
+		time.Sleep(time.Millisecond)
 	}
-	return fmt.Errorf("listen on %s: %w", netip.AddrPortFrom(a, Port), err)
 }
 
 // A sockopt is one call of setsockopt(2).

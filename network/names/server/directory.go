@@ -24,7 +24,8 @@ type directory struct {
 	changed chan struct{} // something has, perhaps
 
 	mu       sync.Mutex
-	inotify  int // does not block; -1: nothing changes, in tests
+	inotify  int      // does not block; -1: nothing changes any more
+	file     *os.File // the same, for the poller
 	networks map[string]*network
 	turn     int // of those who share a name
 }
@@ -56,13 +57,14 @@ func openDirectory(root, own string) (*directory, error) {
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
 	d := newDirectory(root, own)
-	d.inotify = fd
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.inotify, d.file = fd, os.NewFile(uintptr(fd), "inotify")
 	if _, err := unix.InotifyAddWatch(fd, root, rootEvents); err != nil {
-		return nil, &os.PathError{Op: "watch", Path: root, Err: err}
+		return nil, errors.Join(&os.PathError{Op: "watch", Path: root, Err: err}, d.file.Close())
 	}
-	return d, d.readAll()
+	if err := d.readAll(); err != nil {
+		return nil, errors.Join(err, d.file.Close())
+	}
+	return d, nil
 }
 
 // readAll reads every network anew: at the beginning, and after a queue of events has
@@ -165,16 +167,23 @@ func (d *directory) occupied() bool {
 
 // watch takes in what changes, also while nobody asks.
 func (d *directory) watch() {
-	raw, err := os.NewFile(uintptr(d.inotify), "inotify").SyscallConn()
+	raw, err := d.file.SyscallConn()
 	if err != nil {
 		return // closed
 	}
-	_ = raw.Read(func(uintptr) (done bool) { // it ends with the process
+	_ = raw.Read(func(uintptr) (done bool) { // until it is closed
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.update()
 		return false // wait for more
 	})
+}
+
+func (d *directory) close() {
+	d.mu.Lock()
+	d.inotify = -1
+	d.mu.Unlock()
+	_ = d.file.Close() // it waits for watch, which may want the lock
 }
 
 // eventBytes has room for some events; one has at most 272 bytes.

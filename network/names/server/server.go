@@ -47,10 +47,12 @@ func Run(c Config) error {
 	if err != nil {
 		return err
 	}
+	defer d.close()
 	bridge, err := newLink(c.Bridge)
 	if err != nil {
 		return err
 	}
+	defer unix.Close(bridge.socket)
 	s := &Server{
 		config:    c,
 		directory: d,
@@ -60,6 +62,7 @@ func Run(c Config) error {
 		bridge:    bridge,
 	}
 	go d.watch()
+	defer s.close()
 	if err := s.open(c.Sockets); err != nil {
 		return err
 	}
@@ -99,27 +102,20 @@ func (s *Server) orphaned() (bool, error) {
 	return st.Nlink == 0, os.NewSyscallError("fstat", err)
 }
 
-// leave ends the service, unless a record has just come. The comment of package
-// names says why in this order.
+// leave takes the network's directory away, unless a record has just come.
 func (s *Server) leave() (gone bool, err error) {
 	if gone, err := s.orphaned(); gone || err != nil {
 		return gone, err
 	}
-	s.close()
 	err = unix.Rmdir(names.Directory(s.config.Runroot, s.config.Network))
-	if !errors.Is(err, unix.ENOTEMPTY) {
-		return true, os.NewSyscallError("rmdir", err)
+	if errors.Is(err, unix.ENOTEMPTY) {
+		return false, nil
 	}
-	sockets, err := names.Listen(s.addresses)
-	if err != nil {
-		return false, err
-	}
-	return false, s.open(sockets)
+	return true, os.NewSyscallError("rmdir", err)
 }
 
 // open begins to serve the sockets, and takes them over.
 func (s *Server) open(sockets []*os.File) error {
-	s.addresses = nil
 	for _, f := range sockets {
 		d, address, err := s.serve(f)
 		if err != nil {
