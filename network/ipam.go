@@ -3,10 +3,10 @@ package network
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -58,58 +58,163 @@ func (e *AddressInUseError) Unwrap() error { return unix.EADDRINUSE }
 
 // A pool gives out the addresses of one network.
 type pool struct {
-	file    string
-	gateway netip.Prefix
-	alive   func(owner string) bool
-	dry     bool // look, but take nothing
+	file     string
+	gateway  netip.Prefix // of IPv4, and the length of the subnet; the zero Prefix: no IPv4
+	gateway6 netip.Prefix // the same of IPv6
+	within   netip.Prefix // what is given in turn lies in here; the zero Prefix: in the subnet
+	within6  netip.Prefix
+	reserved []netip.Addr // never given
+
+	alive func(owner string) bool
+	// ports lists the names of the bridge's ports; nil when there is no bridge,
+	// and so no limit.
+	ports func() ([]string, error)
+	dry   bool // look, but take nothing
 }
 
-// lease gives the owner the next free address: next after the one that was
-// given last, not the lowest, so that an address rests before it is used again
-// and whoever remembers its last owner has time to forget.
+// lease gives the owner the next free IPv4 address.
 func (p pool) lease(owner string) (netip.Addr, error) {
-	var given netip.Addr
-	err := p.locked(func(t *leaseTable) error {
-		taken := 0
-		for a := range hosts(p.gateway, t.last) {
-			err := p.claim(t, a, owner)
-			if inUse := (*AddressInUseError)(nil); errors.As(err, &inUse) {
-				taken++
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			given = a
-			if p.dry {
-				return nil
-			}
-			return t.remember(a)
-		}
-		return &SubnetFullError{Subnet: p.gateway.Masked(), Leased: taken}
-	})
-	return given, step.Fail("lease an address of", p.gateway.Masked().String(), err)
+	given, err := p.leaseBoth(owner, [2]netip.Addr{})
+	return given[0], err
 }
 
 // leaseThis gives the owner the address that was asked for.
 func (p pool) leaseThis(owner string, a netip.Addr) error {
-	err := p.locked(func(t *leaseTable) error { return p.claim(t, a, owner) })
-	return step.Fail("lease address", a.String(), err)
+	_, err := p.leaseBoth(owner, [2]netip.Addr{a})
+	return err
 }
 
-// claim makes the lease, or fails with AddressInUseError. The owner may claim
-// what it has.
-func (p pool) claim(t *leaseTable, a netip.Addr, owner string) error {
-	holder, held := t.owner(a)
+// leaseBoth gives the owner an address of each family that the network has: the
+// one that was asked for, or else the next free one. That is the next after the
+// one that was given last, not the lowest, so that an address rests before it is
+// used again and whoever remembers its last owner has time to forget. It is one
+// whose owner is dead only when no other is left.
+//
+// An IPv6 address in turn is the one at the place of the IPv4 address, where that
+// is free: fd4d:12::5 belongs to 172.18.0.5.
+func (p pool) leaseBoth(owner string, want [2]netip.Addr) (given [2]netip.Addr, err error) {
+	stretches := p.stretches()
+	err = p.locked(func(t *leaseTable) error {
+		if err := t.arrange([2]netip.Addr{stretches[0].from, stretches[1].from}, p.dry); err != nil {
+			return step.Fail("arrange the leases in", p.file, err)
+		}
+		if err := p.room(t, owner); err != nil {
+			return step.Fail("lease an address of", p.subnets(), err)
+		}
+		var spots []spot
+		last := t.last
+		for f, s := range stretches {
+			if !s.gateway.IsValid() {
+				continue
+			}
+			got, inTurn, err := p.choose(t, s, owner, want[f], p.sister(given[0]))
+			if err != nil {
+				return err
+			}
+			if inTurn && len(spots) == 0 {
+				last = got.address
+			}
+			given[f] = got.address
+			spots = append(spots, got)
+		}
+		if p.dry {
+			return nil
+		}
+		return step.Fail("lease an address of", p.subnets(), write(t, spots, owner, last))
+	})
+	return given, err
+}
+
+// choose finds the address that the owner shall have of one family.
+func (p pool) choose(t *leaseTable, s stretch, owner string, want, sister netip.Addr) (got spot, inTurn bool, err error) {
+	if want.IsValid() {
+		got, err = p.claim(t, want, owner)
+		return got, false, step.Fail("lease address", want.String(), err)
+	}
+	if s.gateway.Addr().Is6() && s.within.Contains(sister) && s.gives(sister) {
+		got, err = p.claim(t, sister, owner)
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return got, true, step.Fail("lease address", sister.String(), err)
+		}
+	}
+	after := t.last
+	if s.gateway.Addr().Is6() && sister.IsValid() {
+		after = sister
+	}
+	got, err = p.next(t, s, owner, after)
+	return got, true, step.Fail("lease an address of", s.within.String(), err)
+}
+
+// next finds the next free address of the stretch.
+func (p pool) next(t *leaseTable, s stretch, owner string, after netip.Addr) (spot, error) {
+	start, ok := distance(s.from, after)
+	if start++; !ok || start >= s.size {
+		start = 0
+	}
+	free, err := t.nextFree(s, start)
+	if err != nil || free.address.IsValid() {
+		return free, err
+	}
+	taken := 0
+	for i := range s.size {
+		a := plus(s.from, (start+i)%s.size)
+		if !s.gives(a) {
+			continue
+		}
+		got, err := p.claim(t, a, owner)
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return got, err
+		}
+		taken++
+	}
+	return spot{}, &SubnetFullError{Subnet: s.within, Leased: taken}
+}
+
+// claim finds the line of the address, or fails with AddressInUseError. The owner
+// may claim what it has.
+func (p pool) claim(t *leaseTable, a netip.Addr, owner string) (spot, error) {
+	s, err := t.find(a)
 	switch {
-	case held && holder == owner:
-		return nil
-	case held && p.alive != nil && p.alive(holder):
-		return &AddressInUseError{Address: a, Owner: holder}
-	case p.dry:
+	case err != nil || s.owner == owner:
+		return s, err
+	case s.owner != "" && (p.alive == nil || p.alive(s.owner)):
+		return s, &AddressInUseError{Address: a, Owner: s.owner}
+	case s.twin.IsValid():
+		return s, fmt.Errorf("it would have the hardware address of %s, which is leased: %w", s.twin, unix.EADDRINUSE)
+	}
+	return s, nil
+}
+
+// write makes the leases.
+func write(t *leaseTable, spots []spot, owner string, last netip.Addr) error {
+	mine := func(s spot) bool { return s.owner == owner }
+	if !slices.ContainsFunc(spots, func(s spot) bool { return !mine(s) }) {
 		return nil
 	}
-	return t.put(a, owner)
+	leased := t.leased
+	// Who takes over all that a dead one had is no more than that one was.
+	if leased >= 0 && (spots[0].owner == "" || slices.ContainsFunc(spots, func(s spot) bool { return s.owner != spots[0].owner })) {
+		leased++
+	}
+	if leased < 0 {
+		n, err := t.owners()
+		if err != nil {
+			return err
+		}
+		leased = n + 1
+	}
+	if err := t.count(last, leased); err != nil {
+		return err
+	}
+	for _, s := range spots {
+		if mine(s) {
+			continue
+		}
+		if err := t.put(s, owner); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // locked calls f with the table of leases, and with the lock on all of them.
@@ -119,31 +224,6 @@ func (p pool) locked(f func(*leaseTable) error) error {
 		return readTable(p.file, f)
 	}
 	return withLock(filepath.Dir(p.file), func() error { return withTable(p.file, f) })
-}
-
-// hosts yields the addresses of the subnet that a container may have, beginning
-// after last: not the network's own, not the broadcast address, not the
-// gateway's.
-func hosts(gateway netip.Prefix, last netip.Addr) iter.Seq[netip.Addr] {
-	subnet := gateway.Masked()
-	first, end := subnet.Addr().Next(), broadcast(subnet)
-	begin := first
-	if subnet.Contains(last) && last != end && last.Next() != end {
-		begin = last.Next()
-	}
-	return func(yield func(netip.Addr) bool) {
-		for a, wrapped := begin, false; ; {
-			if a != gateway.Addr() && !yield(a) {
-				return
-			}
-			if a = a.Next(); a == end {
-				a, wrapped = first, true
-			}
-			if wrapped && a == begin {
-				return
-			}
-		}
-	}
 }
 
 // withLock calls f while it holds the lock of the directory, which it makes if
@@ -183,20 +263,41 @@ func Release(cfg *Config) error {
 }
 
 // Release gives the endpoint's addresses back, as Release does.
-func (e Endpoint) Release() error {
-	if e.Lease.File == "" {
+func (e Endpoint) Release() error { return e.Lease.release(e.Interface.Addresses()...) }
+
+// release gives back the addresses, as far as they are the owner's.
+func (l Lease) release(addresses ...netip.Prefix) error {
+	if l.File == "" || len(addresses) == 0 {
 		return nil
 	}
-	a := e.Interface.Address.Addr()
-	err := withLock(filepath.Dir(e.Lease.File), func() error {
-		return withTable(e.Lease.File, func(t *leaseTable) error {
-			if owner, held := t.owner(a); !held || owner != e.Lease.Owner {
-				return nil
+	err := withLock(filepath.Dir(l.File), func() error {
+		return changeTable(l.File, func(t *leaseTable) error {
+			var lines []int
+			for _, a := range addresses {
+				s, err := t.find(a.Addr())
+				if err != nil {
+					return err
+				}
+				if s.owner == l.Owner {
+					lines = append(lines, s.line)
+				}
 			}
-			return t.clear(a)
+			return t.free(lines)
 		})
 	})
-	return step.Fail("release address", a.String(), err)
+	return step.Fail("release address", addresses[0].Addr().String(), err)
+}
+
+// free frees the lines of one container.
+func (t *leaseTable) free(lines []int) error {
+	var errs []error
+	for _, line := range lines {
+		errs = append(errs, t.clear(line))
+	}
+	if len(lines) > 0 && t.leased > 0 {
+		errs = append(errs, t.count(t.last, t.leased-1))
+	}
+	return errors.Join(errs...)
 }
 
 // ReleaseOwner gives back every lease of a container of which no Config is
@@ -205,21 +306,21 @@ func (e Endpoint) Release() error {
 // the machine.
 func ReleaseOwner(runroot, owner string) error {
 	root := filepath.Join(runroot, leasesDir)
-	tables, _ := filepath.Glob(filepath.Join(root, "*")) // the pattern is well-formed
-	if len(tables) == 0 {
+	files := tables(root)
+	if len(files) == 0 {
 		return nil
 	}
 	err := withLock(root, func() error {
 		var errs []error
-		for _, file := range tables {
-			errs = append(errs, withTable(file, func(t *leaseTable) error {
-				var errs []error
-				for a, holder := range t.all() {
-					if holder == owner {
-						errs = append(errs, t.clear(a))
+		for _, file := range files {
+			errs = append(errs, changeTable(file, func(t *leaseTable) error {
+				var lines []int
+				for line, l := range t.lines() {
+					if l.owner == owner {
+						lines = append(lines, line)
 					}
 				}
-				return errors.Join(errs...)
+				return t.free(lines)
 			}))
 		}
 		return errors.Join(errs...)
@@ -237,15 +338,17 @@ func (l Lease) unused(anyNetwork bool, f func() error) error {
 	}
 	root := filepath.Dir(l.File)
 	return withLock(root, func() error {
-		tables := []string{l.File}
+		files := []string{l.File}
 		if anyNetwork {
-			tables, _ = filepath.Glob(filepath.Join(root, "*")) // the pattern is well-formed
+			files = tables(root)
 		}
 		others := false
-		for _, file := range tables {
+		for _, file := range files {
 			err := readTable(file, func(t *leaseTable) error {
 				for _, owner := range t.all() {
-					others = others || owner != l.Owner
+					if others = others || owner != l.Owner; others {
+						break
+					}
 				}
 				return nil
 			})

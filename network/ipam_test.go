@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -33,11 +34,6 @@ func (p pool) config(a netip.Addr, owner string) *Config {
 	}}}
 }
 
-func readLines(file string) (lines []leaseLine, err error) {
-	err = readTable(file, func(t *leaseTable) error { lines = t.lines; return nil })
-	return lines, err
-}
-
 func readLeases(file string) (map[netip.Addr]string, error) {
 	leases := map[netip.Addr]string{}
 	err := readTable(file, func(t *leaseTable) error {
@@ -45,6 +41,31 @@ func readLeases(file string) (map[netip.Addr]string, error) {
 		return nil
 	})
 	return leases, err
+}
+
+// hosts yields the addresses of the subnet that a container may have, beginning
+// after last: not the network's own, not the broadcast address, not the
+// gateway's.
+func hosts(gateway netip.Prefix, last netip.Addr) iter.Seq[netip.Addr] {
+	subnet := gateway.Masked()
+	first, end := subnet.Addr().Next(), broadcast(subnet)
+	begin := first
+	if subnet.Contains(last) && last != end && last.Next() != end {
+		begin = last.Next()
+	}
+	return func(yield func(netip.Addr) bool) {
+		for a, wrapped := begin, false; ; {
+			if a != gateway.Addr() && !yield(a) {
+				return
+			}
+			if a = a.Next(); a == end {
+				a, wrapped = first, true
+			}
+			if wrapped && a == begin {
+				return
+			}
+		}
+	}
 }
 
 func TestHosts(t *testing.T) {
@@ -146,6 +167,22 @@ func TestDryRun(t *testing.T) {
 type model struct {
 	leases map[netip.Addr]string
 	last   netip.Addr
+	dead   map[string]bool
+}
+
+func (m *model) free(a netip.Addr) bool { o, held := m.leases[a]; return !held || m.dead[o] }
+
+// next is the first that nobody has, or else the first that somebody dead has.
+func (m *model) next(gateway netip.Prefix) (free netip.Addr) {
+	for a := range hosts(gateway, m.last) {
+		if _, held := m.leases[a]; !held {
+			return a
+		}
+		if !free.IsValid() && m.free(a) {
+			free = a
+		}
+	}
+	return free
 }
 
 // walk does the same random things to the pool and to the model and wants the
@@ -153,20 +190,15 @@ type model struct {
 func walk(t *testing.T, seed uint64, steps int) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	p := testPool(t, fmt.Sprintf("10.0.0.%d/%d", 1+random.IntN(2), 28+random.IntN(3)))
-	dead := map[string]bool{}
-	p.alive = func(o string) bool { return !dead[o] }
-	m := model{leases: map[netip.Addr]string{}}
-	free := func(a netip.Addr) bool { o, held := m.leases[a]; return !held || dead[o] }
+	m := &model{leases: map[netip.Addr]string{}, dead: map[string]bool{}}
+	p.alive = func(o string) bool { return !m.dead[o] }
 	for i := range steps {
 		me := owner(i)
 		switch random.IntN(6) {
 		case 0, 1: // the next free
-			var want netip.Addr
-			for a := range hosts(p.gateway, m.last) {
-				if free(a) {
-					want, m.last, m.leases[a] = a, a, me
-					break
-				}
+			want := m.next(p.gateway)
+			if want.IsValid() {
+				m.last, m.leases[want] = want, me
 			}
 			if got, err := p.lease(me); got != want || (err == nil) != want.IsValid() {
 				t.Fatalf("seed %d, step %d: leased %s, %v, want %s", seed, i, got, err, want)
@@ -174,7 +206,7 @@ func walk(t *testing.T, seed uint64, steps int) {
 		case 2: // a certain one
 			all := slices.Collect(hosts(p.gateway, netip.Addr{}))
 			a := all[random.IntN(len(all))]
-			ok := free(a)
+			ok := m.free(a)
 			if ok {
 				m.leases[a] = me
 			}
@@ -183,7 +215,7 @@ func walk(t *testing.T, seed uint64, steps int) {
 			}
 		case 3: // one dies
 			for _, o := range m.leases {
-				dead[o] = true
+				m.dead[o] = true
 				break
 			}
 		case 4: // one gives its back
@@ -194,24 +226,71 @@ func walk(t *testing.T, seed uint64, steps int) {
 				}
 				break
 			}
-		case 5: // a crash garbles the first line, or a lease
-			n, lost := random.IntN(40), m
-			if f, err := os.OpenFile(p.file, os.O_WRONLY, 0); err == nil && n < 3 {
-				lines, _ := readLines(p.file)
-				if n == 0 {
-					lost.last = netip.Addr{}
-				} else if n <= len(lines) {
-					delete(lost.leases, lines[n-1].address)
-				}
-				f.WriteAt([]byte("\x00\xff10.0"), int64(n)*leaseLineBytes)
-				f.Close()
-				m = lost
-			}
+		case 5: // a crash garbles one of the first lines, or a lease
+			garbleSome(t, p, m, random.IntN(20))
 		}
 		got, err := readLeases(p.file)
 		if err != nil || !maps.Equal(got, m.leases) {
 			t.Fatalf("seed %d, step %d: leases %v, %v, want %v", seed, i, got, err, m.leases)
 		}
+		checkCount(t, p.file)
+	}
+}
+
+// garbleSome garbles line 0, 1 or that of a lease, or with another n does nothing.
+func garbleSome(t *testing.T, p pool, m *model, n int) {
+	t.Helper()
+	if _, err := os.Stat(p.file); err != nil {
+		return // nothing was ever leased
+	}
+	switch n {
+	case 0:
+		m.last = netip.Addr{}
+		garble(t, p.file, 0)
+	case 1:
+		garble(t, p.file, 1)
+	case 2:
+		for a := range m.leases {
+			delete(m.leases, a)
+			err := readTable(p.file, func(table *leaseTable) error {
+				s, err := table.find(a)
+				if err == nil {
+					garble(t, p.file, s.line)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+}
+
+func garble(t *testing.T, file string, line int) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("\x00\xff10.0"), int64(line)*leaseLineBytes); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkCount: the number in line 0 is not less than there are.
+func checkCount(t *testing.T, file string) {
+	t.Helper()
+	err := readTable(file, func(table *leaseTable) error {
+		n, err := table.owners()
+		if table.fd >= 0 && table.leased >= 0 && table.leased < n {
+			t.Errorf("line 0 says that %d have leases, there are %d", table.leased, n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -240,12 +319,20 @@ func TestMain(m *testing.M) {
 		fmt.Println(a)
 		os.Exit(0)
 	}
+	if file := os.Getenv(lesseeVariable); file != "" {
+		l := &lessee{pool: lesseePool(file), out: os.Stdout}
+		if err := l.run(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
-// TestLeaseProcesses lets 50 processes lease at once.
+// TestLeaseProcesses lets 100 processes lease at once.
 func TestLeaseProcesses(t *testing.T) {
-	const count = 50
+	const count = 100
 	p := testPool(t, "10.0.0.1/24")
 	type result struct {
 		out []byte
@@ -298,23 +385,11 @@ func TestTakeOverOnce(t *testing.T) {
 	}
 }
 
-func BenchmarkLease(b *testing.B) {
-	p := testPool(b, "172.17.0.1/16")
-	for b.Loop() {
-		a, err := p.lease("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := Release(p.config(a, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 // FuzzLeaseTable: whatever the file holds, what was put is found again.
 func FuzzLeaseTable(f *testing.F) {
 	f.Add([]byte("last            10.0.0.2\n"))
 	f.Add(fmt.Appendf(fmt.Appendf(nil, leaseLineForm, lastWord, "10.0.0.2"), leaseLineForm, "10.0.0.2", "somebody"))
+	f.Add(fmt.Appendf(fmt.Appendf(nil, leaseLineForm, "", ""), leaseLineForm, fromWord, "10.0.0.0 fd00::"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		file := filepath.Join(t.TempDir(), "bridge")
 		if err := os.WriteFile(file, text, 0o600); err != nil {
@@ -325,7 +400,18 @@ func FuzzLeaseTable(f *testing.F) {
 			t.Fatal(err)
 		}
 		a := netip.MustParseAddr("10.0.0.77")
-		if err := withTable(file, func(table *leaseTable) error { return table.put(a, "me") }); err != nil {
+		from := [2]netip.Addr{netip.MustParseAddr("10.0.0.0")}
+		err = withTable(file, func(table *leaseTable) error {
+			if err := table.arrange(from, false); err != nil {
+				return err
+			}
+			s, err := table.find(a)
+			if err != nil {
+				return err
+			}
+			return table.put(s, "me")
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 		before[a] = "me"
