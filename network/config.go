@@ -88,6 +88,7 @@ type Network struct {
 	Gateway  netip.Prefix `json:"gateway,omitzero"`   // the bridge's address and the subnet's length: 172.17.0.1/16
 	Gateway6 netip.Prefix `json:"gateway6,omitzero"`  // the same for IPv6: fd4d:…::1/64
 	Range    netip.Prefix `json:"range,omitzero"`     // addresses are given out of this part of the subnet
+	Range6   netip.Prefix `json:"range6,omitzero"`    // the same for IPv6
 	MAC      string       `json:"mac,omitempty"`      // the bridge's; fixed, or it would change with the ports
 	MTU      int          `json:"mtu,omitempty"`      // bytes; 0: that of the host's default route
 	Internal bool         `json:"internal,omitempty"` // without a way out

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -90,7 +89,7 @@ func (s Store) plan(c Creation) (*Network, error) {
 	if err := n.nameBridge(conn); err != nil {
 		return nil, err
 	}
-	if err := n.choose(conn, c); err != nil {
+	if err := n.chooseSubnets(conn, c, list); err != nil {
 		return nil, err
 	}
 	n.MAC = macFor("", Interface{Address: n.Gateway, Address6: n.Gateway6})
@@ -159,21 +158,6 @@ func (n *Network) nameBridge(c *conn) error {
 		return fmt.Errorf("bridge name %s: the host has a link of that name", n.Bridge)
 	}
 	return missing(err)
-}
-
-// choose settles the subnets.
-func (n *Network) choose(c *conn, want Creation) error {
-	used, err := c.used()
-	if err != nil {
-		return err
-	}
-	if len(want.Subnets) == 0 {
-		n.Gateway, err = chooseGateway(used)
-		return err
-	}
-	p, err := netip.ParsePrefix(want.Subnets[0])
-	n.Gateway = netip.PrefixFrom(p.Addr().Next(), p.Bits())
-	return err
 }
 
 // define writes the definition of a network.

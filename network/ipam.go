@@ -179,10 +179,17 @@ func (p pool) claim(t *leaseTable, a netip.Addr, owner string) (spot, error) {
 		return s, err
 	case s.owner != "" && (p.alive == nil || p.alive(s.owner)):
 		return s, &AddressInUseError{Address: a, Owner: s.owner}
+	case p.gatewaysTwin(a):
+		return s, fmt.Errorf("it would have the hardware address of the gateway: %w", unix.EADDRINUSE)
 	case s.twin.IsValid():
 		return s, fmt.Errorf("it would have the hardware address of %s, which is leased: %w", s.twin, unix.EADDRINUSE)
 	}
 	return s, nil
+}
+
+// gatewaysTwin reports whether the IPv6 address has the hash of the gateway's.
+func (p pool) gatewaysTwin(a netip.Addr) bool {
+	return a.Is6() && hashed(p.gateway6) && hashed(netip.PrefixFrom(a, p.gateway6.Bits())) && farHash(a) == farHash(p.gateway6.Addr())
 }
 
 // write makes the leases.

@@ -189,7 +189,7 @@ func (r Request) resolveUse(c *conn, u Use, have *Config) (*Endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := n.settle(c); err != nil {
+	if err := n.settle(c, r.Store); err != nil {
 		return nil, explain("resolve bridge", n.Bridge, err)
 	}
 	mtu := n.MTU
@@ -220,7 +220,7 @@ func macFor(asked string, i Interface) string {
 	if i.Address.IsValid() {
 		return macOf(i.Address.Addr())
 	}
-	return macOf6(i.Address6.Addr())
+	return macOf6(i.Address6)
 }
 
 // freeInterface names the next pair of the container: eth0 and veth1f3c…, eth1
@@ -264,21 +264,21 @@ func chooseDefault(list []Endpoint) {
 
 // settle fills in what a network leaves open until it is used: of the default
 // one, its subnet.
-func (n *Network) settle(c *conn) error {
+func (n *Network) settle(c *conn, s Store) error {
 	if n.Gateway.IsValid() || n.Gateway6.IsValid() {
 		return nil
 	}
-	gateway, mac, err := findGateway(c, n.Bridge)
+	gateway, mac, err := findGateway(c, n.Bridge, s)
 	n.Gateway, n.MAC = gateway, mac
 	return err
 }
 
 // findGateway returns the address that the bridge has, or is to have, and its
 // hardware address.
-func findGateway(c *conn, name string) (netip.Prefix, string, error) {
+func findGateway(c *conn, name string, s Store) (netip.Prefix, string, error) {
 	bridge, err := c.link(name)
 	if errors.Is(err, unix.ENODEV) {
-		return newGateway(c, name)
+		return newGateway(c, name, s)
 	}
 	if err != nil {
 		return netip.Prefix{}, "", err
@@ -291,17 +291,21 @@ func findGateway(c *conn, name string) (netip.Prefix, string, error) {
 }
 
 // newGateway chooses the address for a bridge that is to be made.
-func newGateway(c *conn, name string) (netip.Prefix, string, error) {
-	used, err := c.used()
+func newGateway(c *conn, name string, s Store) (netip.Prefix, string, error) {
+	made, err := s.made()
+	if err != nil {
+		return netip.Prefix{}, "", err
+	}
+	list, err := c.taken(made)
 	if err != nil {
 		return netip.Prefix{}, "", err
 	}
 	// Another launch may have made the bridge since; its route is then among
-	// the used ones, and would make us choose another subnet than it did.
+	// the taken ones, and would make us choose another subnet than it did.
 	if _, err := c.index(name); err == nil {
-		return findGateway(c, name)
+		return findGateway(c, name, s)
 	}
-	gateway, err := chooseGateway(used)
+	gateway, err := c.chooseSubnet(bridgeBlocks(), list, hintBridge)
 	if err != nil {
 		return netip.Prefix{}, "", err
 	}

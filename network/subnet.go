@@ -10,87 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaultPools yields the gateways of the subnets that a network without a wish
-// may have, as Docker's: 172.17.0.1/16 to 172.31.0.1/16, then 192.168.0.1/20 to
-// 192.168.240.1/20.
-func defaultPools() iter.Seq[netip.Prefix] {
+// bridgeGateways yields the gateways that the network "bridge" may have: 172.17.0.1/16
+// to 172.31.0.1/16, then 192.168.0.1/20 to 192.168.240.1/20.
+func bridgeGateways() iter.Seq[netip.Prefix] {
 	return func(yield func(netip.Prefix) bool) {
-		for b := 17; b <= 31; b++ {
-			if !yield(netip.PrefixFrom(netip.AddrFrom4([4]byte{172, byte(b), 0, 1}), 16)) {
-				return
+		for _, s := range bridgeBlocks() {
+			for p := netip.PrefixFrom(s.prefix.Addr(), s.bits); s.prefix.Contains(p.Addr()); {
+				if !yield(netip.PrefixFrom(p.Addr().Next(), p.Bits())) {
+					return
+				}
+				p = netip.PrefixFrom(lastOf(p).Next(), p.Bits())
 			}
 		}
-		for c := 0; c < 256; c += 16 {
-			if !yield(netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 168, byte(c), 1}), 20)) {
-				return
-			}
-		}
 	}
-}
-
-// NoSubnetError says that every default pool overlaps something of the host.
-type NoSubnetError struct {
-	Pool     netip.Prefix // one of the pools
-	Overlaps netip.Prefix // what it overlaps
-}
-
-func (e *NoSubnetError) Error() string {
-	return fmt.Sprintf("every default subnet overlaps a route or an address of the host; %s overlaps %s", e.Pool.Masked(), e.Overlaps)
-}
-
-// Unwrap returns EADDRNOTAVAIL.
-func (e *NoSubnetError) Unwrap() error { return unix.EADDRNOTAVAIL }
-
-// chooseGateway returns the first default pool that overlaps none of the
-// prefixes that the host has in use.
-func chooseGateway(used []netip.Prefix) (netip.Prefix, error) {
-	var none NoSubnetError
-	for pool := range defaultPools() {
-		clash := overlapping(pool, used)
-		if !clash.IsValid() {
-			return pool, nil
-		}
-		if !none.Pool.IsValid() {
-			none = NoSubnetError{Pool: pool, Overlaps: clash}
-		}
-	}
-	return netip.Prefix{}, &none
-}
-
-// overlapping returns the first of the prefixes that overlaps the pool, or the
-// zero Prefix.
-func overlapping(pool netip.Prefix, used []netip.Prefix) netip.Prefix {
-	for _, u := range used {
-		// A route shorter than /8 says nothing about whose a private address
-		// is: it is the default route, perhaps in pieces (OpenVPN's
-		// redirect-gateway makes 0.0.0.0/1 and 128.0.0.0/1).
-		if u.Bits() >= 8 && u.Overlaps(pool) {
-			return u
-		}
-	}
-	return netip.Prefix{}
-}
-
-// used lists what the host has in use: the destinations of all its routes, in
-// every table (a VPN's are often not in main), and its addresses, which have no
-// route while their link is down.
-func (c *conn) used() ([]netip.Prefix, error) {
-	var used []netip.Prefix
-	routes, err := c.routes(unix.RT_TABLE_UNSPEC)
-	if err != nil {
-		return nil, fmt.Errorf("list routes: %w", err)
-	}
-	for _, r := range routes {
-		used = append(used, r.to)
-	}
-	addresses, err := c.addresses(unix.AF_INET, 0)
-	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
-	for _, a := range addresses {
-		used = append(used, a.prefix.Masked())
-	}
-	return used, nil
 }
 
 // macOf derives a hardware address from an IPv4 address as Docker did:
@@ -102,10 +34,24 @@ func macOf(a netip.Addr) string {
 	return fmt.Sprintf("02:42:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3])
 }
 
-// macOf6 derives a hardware address from the end of an IPv6 address.
-func macOf6(a netip.Addr) string {
-	b := a.As16()
-	return fmt.Sprintf("02:42:%02x:%02x:%02x:%02x", b[12], b[13], b[14], b[15])
+// macOf6 derives a hardware address from an IPv6 address and its subnet. Of one
+// within the first 2^32, that is 02:42 and its last four bytes, so that no two have
+// the same. Of one further inside it is 06 and a hash of 40 bits; the lease makes
+// sure that nobody has one of the same hash (spot.twin).
+func macOf6(a netip.Prefix) string {
+	if !hashed(a) {
+		b := a.Addr().As16()
+		return fmt.Sprintf("02:42:%02x:%02x:%02x:%02x", b[12], b[13], b[14], b[15])
+	}
+	h := farHash(a.Addr())
+	return fmt.Sprintf("06:%02x:%02x:%02x:%02x:%02x", byte(h>>32), byte(h>>24), byte(h>>16), byte(h>>8), byte(h))
+}
+
+// hashed reports whether the address lies so far inside its subnet that its last
+// four bytes are not enough to tell it from others.
+func hashed(a netip.Prefix) bool {
+	n, ok := distance(a.Masked().Addr(), a.Addr())
+	return !ok || n >= 1<<32
 }
 
 // gateways are the bridge's addresses, IPv4 first.
@@ -134,7 +80,7 @@ func (c *conn) gatewayOf(bridge *link) (netip.Prefix, error) {
 	if len(addresses) > 0 {
 		return netip.Prefix{}, fmt.Errorf("its subnet %s has no room for containers", addresses[0].prefix)
 	}
-	for pool := range defaultPools() {
+	for pool := range bridgeGateways() {
 		if macOf(pool.Addr()) == bridge.mac {
 			return pool, nil
 		}
