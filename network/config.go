@@ -93,6 +93,8 @@ type Network struct {
 	MTU      int          `json:"mtu,omitempty"`      // bytes; 0: that of the host's default route
 	Internal bool         `json:"internal,omitempty"` // without a way out
 
+	Reserved map[string]netip.Addr `json:"reserved,omitempty"` // addresses that no container gets, and what they are for
+
 	Labels  map[string]string `json:"labels,omitempty"`
 	Options map[string]string `json:"options,omitempty"` // of network create -o
 }

@@ -17,9 +17,10 @@ import (
 type Creation struct {
 	Name     string
 	Driver   Driver
-	Subnets  []string // at most one of each family; none: chosen
-	Gateways []string // of the subnets; none: the first address of each
-	Ranges   []string // parts of the subnets that addresses are given out of
+	Subnets  []string          // at most one of each family; none: chosen
+	Gateways []string          // of the subnets; none: the first address of each
+	Ranges   []string          // parts of the subnets that addresses are given out of
+	Reserved map[string]string // addresses that no container gets, by what they are for
 	IPv4     bool
 	IPv6     bool // without a subnet of that family: a ULA prefix
 	Internal bool

@@ -2,6 +2,8 @@ package network
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -70,4 +72,29 @@ func (p pool) room(t *leaseTable, owner string) error {
 		return &PortsFullError{Ports: n}
 	}
 	return nil
+}
+
+// pool is what gives out the network's addresses.
+func (n Network) pool(c *conn, file string) pool {
+	p := pool{
+		file: file, gateway: n.Gateway, gateway6: n.Gateway6, within: n.Range, within6: n.Range6,
+		reserved: slices.Collect(maps.Values(n.Reserved)),
+	}
+	if n.Driver != MacvlanDriver {
+		p.ports = func() ([]string, error) { return c.portNames(n.Bridge) }
+	}
+	return p
+}
+
+// portNames lists the links on a bridge; none when there is no bridge.
+func (c *conn) portNames(bridge string) (names []string, err error) {
+	l, err := c.link(bridge)
+	if err != nil {
+		return nil, missing(err)
+	}
+	ports, err := c.ports(l.index)
+	for _, p := range ports {
+		names = append(names, p.name)
+	}
+	return names, err
 }

@@ -204,7 +204,7 @@ func (r Request) resolveUse(c *conn, u Use, have *Config) (*Endpoint, error) {
 	}
 	e.Interface.MTU = mtu
 	e.Interface.Name, e.Interface.Host = freeInterface(have, r.Owner)
-	if err := r.takeAddresses(e, u); err != nil {
+	if err := r.takeAddresses(c, e, u); err != nil {
 		return nil, err
 	}
 	e.Interface.MAC = macFor(u.MAC, e.Interface)
@@ -342,49 +342,23 @@ func uplinkMTU(c *conn) (int, error) {
 const maxVethMTU = 65535
 
 // takeAddresses leases the addresses that were asked for, or the next free ones.
-func (r Request) takeAddresses(e *Endpoint, u Use) error {
+func (r Request) takeAddresses(c *conn, e *Endpoint, u Use) error {
 	n := e.Network
-	if u.IP != "" && !n.Gateway.IsValid() {
-		return fmt.Errorf("ip %s: network %s has no IPv4", u.IP, n.Name)
+	want, err := n.readAddresses(u)
+	if err != nil {
+		return err
 	}
-	if u.IP6 != "" && !n.Gateway6.IsValid() {
-		return fmt.Errorf("ip6 %s: network %s has no IPv6", u.IP6, n.Name)
+	p := n.pool(c, e.Lease.File)
+	p.alive, p.dry = r.Alive, r.DryRun
+	given, err := p.leaseBoth(r.Owner, want)
+	if err != nil {
+		return err
 	}
-	p := pool{file: e.Lease.File, gateway: n.Gateway, alive: r.Alive, dry: r.DryRun}
-	var a netip.Addr
-	var err error
-	if u.IP == "" {
-		a, err = p.lease(r.Owner)
-	} else if a, err = checkAddress(u.IP, n); err == nil {
-		err = p.leaseThis(r.Owner, a)
+	if given[0].IsValid() {
+		e.Interface.Address = netip.PrefixFrom(given[0], n.Gateway.Bits())
 	}
-	if err == nil {
-		e.Interface.Address = netip.PrefixFrom(a, n.Gateway.Bits())
+	if given[1].IsValid() {
+		e.Interface.Address6 = netip.PrefixFrom(given[1], n.Gateway6.Bits())
 	}
-	return err
-}
-
-// checkAddress parses the argument of --ip and tells why a container of the
-// network cannot have it.
-func checkAddress(text string, n Network) (netip.Addr, error) {
-	a, err := netip.ParseAddr(text)
-	subnet := n.Subnet()
-	reason := ""
-	switch {
-	case err != nil:
-		reason = "not an IP address"
-	case !a.Is4():
-		reason = "not an IPv4 address"
-	case !subnet.Contains(a):
-		reason = fmt.Sprintf("not in the subnet %s of network %s", subnet, n.Name)
-	case a == subnet.Addr():
-		reason = "the address of the network itself"
-	case a == broadcast(subnet):
-		reason = "the broadcast address of the network"
-	case a == n.Gateway.Addr():
-		reason = "the address of the gateway"
-	default:
-		return a, nil
-	}
-	return netip.Addr{}, fmt.Errorf("ip %s: %s", text, reason)
+	return nil
 }

@@ -184,14 +184,14 @@ func TestSortWishes(t *testing.T) {
 }
 
 func TestReadReserved(t *testing.T) {
-	gateway := netip.MustParsePrefix("10.5.0.1/24")
+	n := Network{Gateway: netip.MustParsePrefix("10.5.0.1/24")}
 	for text, want := range map[string]string{
 		"10.5.0.7": "", "10.5.0.1": "the address of the gateway", "10.6.0.1": "not in the subnet 10.5.0.0/24", "x": "not an IP address",
 	} {
 		if want != "" {
 			want = "aux-address " + text + ": " + want
 		}
-		a, err := readReserved(text, gateway)
+		a, err := n.readReserved(text)
 		if got := errorText(err); got != want || want == "" && a.String() != text {
 			t.Errorf("%s: got %s, %s, want %s", text, a, got, want)
 		}

@@ -125,15 +125,60 @@ func (s stretch) any() bool {
 	return false
 }
 
-// readReserved reads what follows the name in --aux-address.
-func readReserved(text string, gateway netip.Prefix) (netip.Addr, error) {
+// readReserved reads an --aux-address, which lies in the subnet of its family.
+func (n Network) readReserved(text string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(text)
+	gateway := n.Gateway
+	if a.Is6() && n.Gateway6.IsValid() || !gateway.IsValid() {
+		gateway = n.Gateway6
+	}
 	reason := unusable(a, err, gateway.Masked(), "the subnet "+gateway.Masked().String())
 	if reason == "" && a == gateway.Addr() {
 		reason = "the address of the gateway"
 	}
 	if reason != "" {
 		return netip.Addr{}, fmt.Errorf("aux-address %s: %s", text, reason)
+	}
+	return a, nil
+}
+
+// reserves reports whether the address is one that no container is to have.
+func (n Network) reserves(a netip.Addr) bool {
+	for _, r := range n.Reserved {
+		if r == a {
+			return true
+		}
+	}
+	return false
+}
+
+// readAddresses reads --ip and --ip6, and tells why a container of the network
+// cannot have them. An address that is not asked for is the zero Addr.
+func (n Network) readAddresses(u Use) (want [2]netip.Addr, err error) {
+	if want[0], err = n.readAddress("ip", u.IP, n.Gateway); err != nil {
+		return want, err
+	}
+	want[1], err = n.readAddress("ip6", u.IP6, n.Gateway6)
+	return want, err
+}
+
+func (n Network) readAddress(flag, text string, gateway netip.Prefix) (netip.Addr, error) {
+	if text == "" {
+		return netip.Addr{}, nil
+	}
+	if !gateway.IsValid() {
+		return netip.Addr{}, fmt.Errorf("%s %s: network %s has no %s", flag, text, n.Name, map[string]string{"ip": "IPv4", "ip6": "IPv6"}[flag])
+	}
+	a, err := netip.ParseAddr(text)
+	reason := unusable(a, err, gateway.Masked(), fmt.Sprintf("the subnet %s of network %s", gateway.Masked(), n.Name))
+	if reason == "" && a == gateway.Addr() {
+		reason = "the address of the gateway"
+	}
+	if reason == "" && n.reserves(a) {
+		reason = "a reserved address (--aux-address)"
+	}
+	if reason != "" {
+		return netip.Addr{}, fmt.Errorf("%s %s: %s", flag, text, reason)
 	}
 	return a, nil
 }

@@ -219,6 +219,16 @@ func (n *Network) chooseSubnets(c *conn, want Creation, others []*Network) error
 			n.Gateway6, n.Range6 = gateway, within
 		}
 	}
+	for what, text := range want.Reserved {
+		a, err := n.readReserved(text)
+		if err != nil {
+			return err
+		}
+		if n.Reserved == nil {
+			n.Reserved = map[string]netip.Addr{}
+		}
+		n.Reserved[what] = a
+	}
 	return nil
 }
 
