@@ -137,18 +137,18 @@ func (i Interface) Addresses() []netip.Prefix {
 	return slices.DeleteFunc([]netip.Prefix{i.Address, i.Address6}, func(p netip.Prefix) bool { return !p.IsValid() })
 }
 
-// Main is the endpoint of the default route, or else the first; nil without any.
-// Published ports lead to it.
-func (c *Config) Main() *Endpoint {
-	for i := range c.Endpoints {
-		if c.Endpoints[i].Default || c.Endpoints[i].Default6 {
-			return &c.Endpoints[i]
+// PortTargets are the addresses that published ports lead to, of each family the
+// one by which the container's answers leave; the zero Addr without one.
+func (c *Config) PortTargets() (a, a6 netip.Addr) {
+	for _, e := range c.Endpoints {
+		if e.Default {
+			a = e.Interface.Address.Addr()
+		}
+		if e.Default6 {
+			a6 = e.Interface.Address6.Addr()
 		}
 	}
-	if len(c.Endpoints) > 0 {
-		return &c.Endpoints[0]
-	}
-	return nil
+	return a, a6
 }
 
 // Endpoint is the one on the network of the name; nil without one.
