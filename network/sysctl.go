@@ -15,19 +15,24 @@ import (
 
 // SetSysctl sets a sysctl(8) of a network namespace, unless it has the value.
 // It remembers what the value was; on the host, Undo restores it only if this
-// step changed it and no other container has a lease of any network.
+// step changed it and no other container has a lease of any network. There the
+// old value is also noted in a file, for RestoreSysctls.
 type SetSysctl struct {
 	Key   string // with slashes, for names of links may hold dots: net/ipv4/ip_forward
 	Value string
 	Why   string // the words
 	// Optional says that a kernel without the key needs no such setting.
 	Optional bool
-	Netns    Netns
-	Lease    Lease // on the host
+	// Own says that the key is of a link that we made, and goes with it: there is
+	// nothing to note.
+	Own   bool
+	Netns Netns
+	Lease Lease // on the host
 
-	at   *place
-	was  string
-	made bool
+	at    *place
+	was   string
+	made  bool
+	noted bool // this step made the note
 }
 
 // Changed reports whether Apply changed the value, and what it was before.
@@ -48,9 +53,15 @@ func (s *SetSysctl) Apply() error {
 			return err
 		}
 		s.was = value
+		if err := s.note(); err != nil {
+			return err
+		}
 		err = writeSysctl(s.path(), s.Value)
 		s.made = err == nil
-		return err
+		if err != nil {
+			return errors.Join(err, s.forget())
+		}
+		return nil
 	})
 	return explain("set sysctl", s.Key+"="+s.Value+s.Netns.where(), err)
 }
@@ -92,11 +103,15 @@ func (s *SetSysctl) Undo() error {
 	}
 	s.made = false
 	err := s.Lease.unused(true, func() error {
-		return (*place)(nil).visit(s.Netns, func() error { return writeSysctl(s.path(), s.was) })
+		err := (*place)(nil).visit(s.Netns, func() error { return writeSysctl(s.path(), s.was) })
+		if isGone(err) { // the link of the key, or the namespace
+			err = nil
+		}
+		if err == nil {
+			err = s.forget()
+		}
+		return err
 	})
-	if isGone(err) { // the link of the key, or the namespace
-		return nil
-	}
 	return explain("restore sysctl", s.Key+"="+s.was+s.Netns.where(), err)
 }
 
