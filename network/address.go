@@ -12,9 +12,13 @@ import (
 	"github.com/minictr/minictr/runtime/step"
 )
 
-// AddAddress gives a link an IPv4 address. With the address comes the route to
-// its subnet. An address that the link has already is used; on the host, Undo
-// then leaves it.
+// AddAddress gives a link an IPv4 or IPv6 address. With the address comes the
+// route to its subnet. An address that the link has already is used; on the
+// host, Undo then leaves it.
+//
+// An IPv6 address is not looked for on the link first (RFC 4862, duplicate address
+// detection): that takes a second in which it cannot be used, and on a bridge
+// without ports it never ends. The lease says already that nobody else has it.
 type AddAddress struct {
 	Link    string
 	Address netip.Prefix // 172.17.0.2/16: the address and the length of its subnet
@@ -32,13 +36,14 @@ func (s *AddAddress) object() string {
 // Apply adds the address, or finds that the link has it.
 func (s *AddAddress) Apply() error {
 	err := s.at.do(s.Netns, func(c *conn) error {
-		// The broadcast address must be told; ip(8) wants "brd +" for it.
-		err := c.changeAddress(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, s.Link, s.Address,
-			nl.NewRtAttr(unix.IFA_BROADCAST, broadcast(s.Address).AsSlice()))
-		// __inet_insert_ifa says so only of the same address, with the same
-		// length, on the same link.
+		var more []nl.NetlinkRequestData
+		if s.Address.Addr().Is4() {
+			// The broadcast address must be told; ip(8) wants "brd +" for it.
+			more = append(more, nl.NewRtAttr(unix.IFA_BROADCAST, broadcast(s.Address).AsSlice()))
+		}
+		err := c.changeAddress(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, s.Link, s.Address, more...)
 		if errors.Is(err, unix.EEXIST) {
-			return nil
+			return s.check(c)
 		}
 		s.made = err == nil
 		return err
@@ -51,7 +56,10 @@ func (c *conn) changeAddress(kind, flags int, link string, a netip.Prefix, more 
 	if err != nil {
 		return err
 	}
-	message := nl.NewIfAddrmsg(unix.AF_INET)
+	message := nl.NewIfAddrmsg(addressFamily(a.Addr()))
+	if a.Addr().Is6() {
+		message.Flags = unix.IFA_F_NODAD
+	}
 	message.Index, message.Prefixlen = uint32(index), uint8(a.Bits())
 	parts := []nl.NetlinkRequestData{
 		message,
@@ -61,10 +69,19 @@ func (c *conn) changeAddress(kind, flags int, link string, a netip.Prefix, more 
 	return c.do(request(kind, flags|unix.NLM_F_ACK, append(parts, more...)...), nil)
 }
 
+// addressFamily is AF_INET or AF_INET6.
+func addressFamily(a netip.Addr) int {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
 // deleteAddress takes an address away. One that is gone is no error.
 func (c *conn) deleteAddress(link string, a netip.Prefix) error {
 	err := c.changeAddress(unix.RTM_DELADDR, 0, link, a)
-	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
+	// ENXIO: IPv6 is not there on the link (inet6_addr_del).
+	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) {
 		return nil
 	}
 	return err
@@ -84,18 +101,27 @@ func (s *AddAddress) Undo() error {
 
 // Check wants the link to have the address.
 func (s *AddAddress) Check() error {
-	err := once(s.Netns, func(c *conn) error {
-		index, err := c.index(s.Link)
-		if err != nil {
-			return err
-		}
-		list, err := c.addresses(unix.AF_INET, index)
-		if err == nil && !slices.Contains(list, address{index, s.Address}) {
-			err = errors.New("the link does not have it")
-		}
+	return step.Fail("check address", s.object(), once(s.Netns, s.check))
+}
+
+// check also decides what EEXIST means. Of IPv4 the kernel says it only of the
+// same address with the same length (__inet_insert_ifa), of IPv6 also of another
+// length (ipv6_chk_same_addr).
+func (s *AddAddress) check(c *conn) error {
+	index, err := c.index(s.Link)
+	if err != nil {
 		return err
-	})
-	return step.Fail("check address", s.object(), err)
+	}
+	list, err := c.addresses(addressFamily(s.Address.Addr()), index)
+	if err != nil || slices.Contains(list, address{index, s.Address}) {
+		return err
+	}
+	for _, a := range list {
+		if a.prefix.Addr() == s.Address.Addr() {
+			return fmt.Errorf("the link has it with length %d", a.prefix.Bits())
+		}
+	}
+	return errors.New("the link does not have it")
 }
 
 // Words says the step in plain words.
@@ -109,10 +135,14 @@ func (s *AddAddress) String() string {
 	if s.Netns.here() {
 		verb = "replace" // which is no error where the address is there
 	}
+	if s.Address.Addr().Is6() {
+		return fmt.Sprintf("%s addr %s %s dev %s nodad", s.Netns.ip(), verb, s.Address, s.Link)
+	}
 	return fmt.Sprintf("%s addr %s %s brd + dev %s", s.Netns.ip(), verb, s.Address, s.Link)
 }
 
-// AddRoute adds a default route: what has no better route goes to the gateway.
+// AddRoute adds a default route: what has no better route, of the gateway's
+// family, IPv4 or IPv6, goes to the gateway.
 type AddRoute struct {
 	Gateway netip.Addr
 	Link    string
@@ -138,7 +168,7 @@ func (s *AddRoute) change(c *conn, kind, flags int, message *nl.RtMsg) error {
 	if err != nil {
 		return err
 	}
-	message.Family = unix.AF_INET
+	message.Family = uint8(addressFamily(s.Gateway))
 	return c.do(request(kind, flags|unix.NLM_F_ACK, message,
 		nl.NewRtAttr(unix.RTA_GATEWAY, s.Gateway.AsSlice()),
 		nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index)))), nil)
@@ -159,7 +189,7 @@ func (s *AddRoute) Undo() error {
 // Check wants a default route by the gateway.
 func (s *AddRoute) Check() error {
 	err := once(s.Netns, func(c *conn) error {
-		routes, err := c.routes(unix.RT_TABLE_MAIN)
+		routes, err := c.routes(addressFamily(s.Gateway), unix.RT_TABLE_MAIN)
 		if err != nil {
 			return err
 		}
@@ -179,10 +209,13 @@ func (s *AddRoute) Words() string {
 }
 
 func (s *AddRoute) String() string {
+	if s.Gateway.Is6() {
+		return fmt.Sprintf("%s -6 route add default via %s dev %s", s.Netns.ip(), s.Gateway, s.Link)
+	}
 	return fmt.Sprintf("%s route add default via %s dev %s", s.Netns.ip(), s.Gateway, s.Link)
 }
 
-// broadcast is the last address of the subnet.
+// broadcast is the last address of the IPv4 subnet.
 func broadcast(p netip.Prefix) netip.Addr {
 	a := p.Addr().As4()
 	for i := range a {

@@ -110,13 +110,17 @@ func (a *Attachment) readContainer(c *conn) error {
 	for _, x := range addresses {
 		a.Addresses = append(a.Addresses, x.prefix)
 	}
-	routes, err := c.routes(unix.RT_TABLE_MAIN)
+	routes, err := c.routes(unix.AF_UNSPEC, unix.RT_TABLE_MAIN)
 	if err != nil {
 		return err
 	}
 	for _, r := range routes {
-		if r.to.Bits() == 0 && r.index == l.index {
+		switch {
+		case r.to.Bits() != 0 || r.index != l.index:
+		case r.to.Addr().Is4():
 			a.Gateway = r.gateway
+		default:
+			a.Gateway6 = r.gateway
 		}
 	}
 	return nil

@@ -52,21 +52,31 @@ func (c *conn) oneLink(index int, more ...nl.NetlinkRequestData) (found *link, e
 	return found, err
 }
 
+// links lists all links.
+func (c *conn) links() ([]*link, error) {
+	return c.listLinks(func(*link) bool { return true })
+}
+
 // ports lists the ports of the bridge with the index.
-func (c *conn) ports(bridge int) (ports []*link, err error) {
+func (c *conn) ports(bridge int) ([]*link, error) {
+	return c.listLinks(func(l *link) bool { return l.master == bridge },
+		nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge))))
+}
+
+// listLinks lists the links that are wanted. The kernel may filter by more.
+func (c *conn) listLinks(want func(*link) bool, more ...nl.NetlinkRequestData) (list []*link, err error) {
 	ask := func() *nl.NetlinkRequest {
-		return request(unix.RTM_GETLINK, unix.NLM_F_DUMP, nl.NewIfInfomsg(unix.AF_UNSPEC),
-			nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipStats)),
-			nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge))))
+		parts := []nl.NetlinkRequestData{nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipStats))}
+		return request(unix.RTM_GETLINK, unix.NLM_F_DUMP, append(parts, more...)...)
 	}
-	err = c.dump(ask, func() { ports = nil }, func(m syscall.NetlinkMessage) error {
+	err = c.dump(ask, func() { list = nil }, func(m syscall.NetlinkMessage) error {
 		l, err := parseLink(m)
-		if err == nil && l.master == bridge {
-			ports = append(ports, l)
+		if err == nil && want(l) {
+			list = append(list, l)
 		}
 		return err
 	})
-	return ports, err
+	return list, err
 }
 
 // errShort says that a message of the kernel ends too early.
@@ -176,7 +186,9 @@ func (c *conn) addresses(family, index int) (list []address, err error) {
 	}
 	err = c.dump(ask, func() { list = nil }, func(m syscall.NetlinkMessage) error {
 		a, err := parseAddress(m)
-		if err == nil && (index == 0 || a.index == index) && a.prefix.IsValid() {
+		// A kernel without IPv6 answers the question for it with all that it has.
+		asked := a.prefix.IsValid() && (family == unix.AF_UNSPEC || addressFamily(a.prefix.Addr()) == family)
+		if err == nil && asked && (index == 0 || a.index == index) {
 			list = append(list, a)
 		}
 		return err
@@ -208,24 +220,39 @@ func parseAddress(m syscall.NetlinkMessage) (address, error) {
 	})
 }
 
-// A route is an IPv4 route.
+// A route is an IPv4 or IPv6 route.
 type route struct {
-	to      netip.Prefix // 0.0.0.0/0 for a default route
+	to      netip.Prefix // 0.0.0.0/0 or ::/0 for a default route
 	gateway netip.Addr
 	index   int // the link it leaves by, of several the first
 	metric  int
 	table   int
 }
 
-// routes lists the IPv4 routes of a table, or of all tables for RT_TABLE_UNSPEC.
-func (c *conn) routes(table int) (list []route, err error) {
+// routes lists the routes of the family, AF_INET, AF_INET6 or AF_UNSPEC for both,
+// of a table, or of all tables for RT_TABLE_UNSPEC.
+func (c *conn) routes(family, table int) ([]route, error) {
+	if family != unix.AF_UNSPEC {
+		return c.routesOf(family, table)
+	}
+	list, err := c.routesOf(unix.AF_INET, table)
+	if err != nil {
+		return nil, err
+	}
+	list6, err := c.routesOf(unix.AF_INET6, table)
+	return append(list, list6...), err
+}
+
+func (c *conn) routesOf(family, table int) (list []route, err error) {
 	ask := func() *nl.NetlinkRequest {
-		message := &nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET, Table: uint8(table)}}
+		message := &nl.RtMsg{RtMsg: unix.RtMsg{Family: uint8(family), Table: uint8(table)}}
 		return request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, message)
 	}
 	err = c.dump(ask, func() { list = nil }, func(m syscall.NetlinkMessage) error {
 		r, err := parseRoute(m)
-		if err == nil && (table == unix.RT_TABLE_UNSPEC || r.table == table) {
+		// A kernel without IPv6 answers the question for it with all that it has.
+		asked := r.to.IsValid() && addressFamily(r.to.Addr()) == family
+		if err == nil && asked && (table == unix.RT_TABLE_UNSPEC || r.table == table) {
 			list = append(list, r)
 		}
 		return err
@@ -238,12 +265,22 @@ func (c *conn) routes(table int) (list []route, err error) {
 	return list, err
 }
 
+// parseRoute reads a route. One of another family than IPv4 and IPv6 has no
+// valid destination.
 func parseRoute(m syscall.NetlinkMessage) (route, error) {
 	if len(m.Data) < unix.SizeofRtMsg {
 		return route{}, errShort
 	}
 	head := nl.DeserializeRtMsg(m.Data)
-	r := route{table: int(head.Table), to: netip.PrefixFrom(netip.IPv4Unspecified(), 0)}
+	r := route{table: int(head.Table)}
+	switch head.Family {
+	case unix.AF_INET:
+		r.to = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	case unix.AF_INET6:
+		r.to = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	default:
+		return r, nil
+	}
 	return r, attributes(m.Data[unix.SizeofRtMsg:], map[uint16]func([]byte) error{
 		unix.RTA_TABLE:    func(b []byte) error { r.table = number(b); return nil },
 		unix.RTA_OIF:      func(b []byte) error { r.index = number(b); return nil },

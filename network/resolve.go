@@ -315,7 +315,7 @@ func newGateway(c *conn, name string, s Store) (netip.Prefix, string, error) {
 // uplinkMTU is the MTU of the link that the host's default route leaves by: the
 // largest packet that gets out without being cut. Without one it is 1500.
 func uplinkMTU(c *conn) (int, error) {
-	routes, err := c.routes(unix.RT_TABLE_MAIN)
+	routes, err := c.routes(unix.AF_INET, unix.RT_TABLE_MAIN)
 	if err != nil {
 		return 0, err
 	}

@@ -5,9 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"syscall"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,15 +34,10 @@ func (c *conn) taken(networks []*Network) (list []taken, err error) {
 	for _, a := range addresses {
 		list = append(list, taken{prefix: a.prefix.Masked(), link: a.index})
 	}
-	routes, err := c.routes(unix.RT_TABLE_UNSPEC)
+	routes, err := c.routes(unix.AF_UNSPEC, unix.RT_TABLE_UNSPEC)
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
-	routes6, err := c.routes6()
-	if err != nil {
-		return nil, fmt.Errorf("list IPv6 routes: %w", err)
-	}
-	routes = append(routes, routes6...)
 	servers, err := nameServers("/")
 	if err != nil {
 		return nil, err
@@ -66,22 +59,6 @@ func (r route) vague() bool {
 		return r.to.Bits() < 8
 	}
 	return r.to.Bits() < 32
-}
-
-// routes6 lists the IPv6 routes of all tables.
-func (c *conn) routes6() (list []route, err error) {
-	ask := func() *nl.NetlinkRequest {
-		return request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, &nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET6}})
-	}
-	err = c.dump(ask, func() { list = nil }, func(m syscall.NetlinkMessage) error {
-		r, err := parseRoute(m)
-		if r.to.Addr().Is4() { // a default route names no destination
-			r.to = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-		}
-		list = append(list, r)
-		return err
-	})
-	return list, err
 }
 
 // takenByServers are the addresses of the name servers that a route leads to which
