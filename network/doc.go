@@ -38,7 +38,4 @@
 // transactions in one table of our own, ip minictr. Requests are put together
 // with github.com/vishvananda/netlink/nl and sent over a socket that the steps
 // of one plan share (netlink.go says why not over the library's own).
-//
-// IPv6 in containers is not there yet; until it is, it is switched off on the
-// bridge and on eth0, while the container's lo keeps ::1.
 package network

@@ -203,7 +203,7 @@ func TestDrift(t *testing.T) {
 		{inside + "ip route del default", "check route default via 172.17.0.1 in the container: there is no such route"},
 		{inside + "ip link set lo down", "check link lo in the container: it is down"},
 		{inside + "ip addr flush dev eth0", "check address 172.17.0.2/16 to eth0 in the container: the link does not have it"},
-		{inside + "sysctl -q -w net.ipv6.conf.default.disable_ipv6=0", "check sysctl net/ipv6/conf/default/disable_ipv6=1 in the container: it is 0"},
+		{inside + "sysctl -q -w net.ipv6.conf.eth0.disable_ipv6=0", "check no IPv6 on eth0 in the container: disable_ipv6 is 0, not 1"},
 	} {
 		t.Run(c.command, func(t *testing.T) {
 			freshHost(t)

@@ -27,22 +27,20 @@ func SharedOf(e Endpoint) []step.Step { return shared(e, &place{}) }
 
 func shared(e Endpoint, host *place) []step.Step {
 	n, lease := e.Network, e.Lease
-	list := []step.Step{
-		&AddBridge{Name: n.Bridge, MAC: n.MAC, Lease: lease, at: host.use()},
-		&SetSysctl{
-			Key: "net/ipv6/conf/" + n.Bridge + "/accept_ra", Value: "0", Optional: true, Lease: lease,
-			Why: "do not let a container pose as an IPv6 router of the host (CVE-2020-13401)",
-		},
-	}
+	list := []step.Step{&AddBridge{Name: n.Bridge, MAC: n.MAC, Lease: lease, at: host.use()}}
+	list = append(list, bridgeSysctls(n.Bridge, n.Gateway6.IsValid(), lease)...)
 	for _, gateway := range n.gateways() {
 		list = append(list, &AddAddress{Link: n.Bridge, Address: gateway, Lease: lease, at: host.use()})
 	}
 	list = append(list, &SetLinkUp{Link: n.Bridge, Lease: lease, at: host.use()})
-	if !n.Internal {
+	if n.Gateway.IsValid() && !n.Internal {
 		list = append(list, &SetSysctl{
 			Key: "net/ipv4/ip_forward", Value: "1", Lease: lease,
 			Why: "let the host pass packets on from one link to another",
 		})
+	}
+	if n.Gateway6.IsValid() && !n.Internal {
+		list = append(list, &ForwardIPv6{Lease: lease})
 	}
 	return append(list, &AddFirewall{
 		Network: n.Name, Bridge: n.Bridge, Gateway: n.Gateway, Gateway6: n.Gateway6, Internal: n.Internal, Lease: lease,
@@ -79,11 +77,7 @@ func AttachOf(e Endpoint, ns Netns) []step.Step { return attach(e, ns, &place{ne
 func attach(e Endpoint, ns Netns, inside *place) []step.Step {
 	i := e.Interface
 	list := []step.Step{
-		&SetSysctl{
-			// Before eth0 is born: set on eth0 itself it costs ten times as much.
-			Key: "net/ipv6/conf/default/disable_ipv6", Value: "1", Optional: true, Netns: ns, at: inside.use(),
-			Why: "no IPv6 on a network without IPv6: no address by itself, no router that a neighbour poses as",
-		},
+		&SetLinkDefaults{Link: i.Name, IPv6: i.Address6.IsValid(), Netns: ns, at: inside.use()},
 		&AddVeth{Host: i.Host, Bridge: e.Network.Bridge, Peer: i.Name, MAC: i.MAC, MTU: i.MTU, Netns: ns},
 	}
 	for _, a := range i.Addresses() {
