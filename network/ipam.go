@@ -20,7 +20,7 @@ import (
 //	    bridge        one table a network (Lease.File), see leasetable.go
 //
 // A lease belongs to a live container: one whose owner is dead is as good as
-// none, and is taken over when its turn comes.
+// none, and is taken over when no address is left that nobody has.
 //
 // A lease is also what holds the network itself: a launch takes its lease
 // before its steps look whether bridge, table and ip_forward are there, and
@@ -39,6 +39,9 @@ type SubnetFullError struct {
 }
 
 func (e *SubnetFullError) Error() string {
+	if e.Leased == 1 {
+		return "its one address is in use"
+	}
 	return fmt.Sprintf("all %d addresses are in use", e.Leased)
 }
 
@@ -95,7 +98,7 @@ func (p pool) leaseThis(owner string, a netip.Addr) error {
 func (p pool) leaseBoth(owner string, want [2]netip.Addr) (given [2]netip.Addr, err error) {
 	stretches := p.stretches()
 	err = p.locked(func(t *leaseTable) error {
-		if err := t.arrange([2]netip.Addr{stretches[0].from, stretches[1].from}, p.dry); err != nil {
+		if err := t.arrange([2]netip.Addr{stretches[0].base, stretches[1].base}, p.dry); err != nil {
 			return step.Fail("arrange the leases in", p.file, err)
 		}
 		if err := p.room(t, owner); err != nil {

@@ -151,7 +151,7 @@ func startLessee(t *testing.T, file string) *lesseeProcess {
 // TestLeaseKill kills processes that lease, at any moment. No living one loses an
 // address, none is given twice, and the number in line 0 is never too small.
 func TestLeaseKill(t *testing.T) {
-	kills := 150
+	kills := 80
 	if testing.Short() {
 		kills = 20
 	}

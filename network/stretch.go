@@ -10,7 +10,8 @@ import (
 // addresses behind it, without those that are not to be given.
 type stretch struct {
 	gateway  netip.Prefix
-	within   netip.Prefix // what the stretch is the beginning of: the subnet or a part of it
+	within   netip.Prefix // the subnet, or the part of it that the stretch is the beginning of
+	base     netip.Addr   // the address of the family's first line in the table
 	from     netip.Addr
 	size     int
 	reserved []netip.Addr
@@ -20,13 +21,13 @@ type stretch struct {
 func (p pool) stretches() (list [2]stretch) {
 	list[0] = newStretch(p.gateway, p.within, p.reserved)
 	list[1] = newStretch(p.gateway6, p.within6, p.reserved)
-	// Addresses that belong together shall have lines that do. An IPv4 range
-	// further inside shifts the beginning of IPv6 by as much.
-	if p.within.IsValid() && p.gateway6.IsValid() && !p.within6.IsValid() {
-		if a := p.sister(list[0].from); a.IsValid() {
-			list[1].from = a
-			list[1].size = sizeOf(a, list[1].within)
-		}
+	// Addresses that belong together shall have lines that do, and be given
+	// together: what is given of IPv4 further inside shifts IPv6 by as much.
+	if !p.within.IsValid() || !p.gateway6.IsValid() || p.within6.IsValid() {
+		return list
+	}
+	if base, from := p.sister(list[0].base), p.sister(list[0].from); base.IsValid() && from.IsValid() {
+		list[1].start(base, from)
 	}
 	return list
 }
@@ -35,20 +36,33 @@ func newStretch(gateway, within netip.Prefix, reserved []netip.Addr) stretch {
 	if !gateway.IsValid() {
 		return stretch{}
 	}
+	subnet := gateway.Masked()
 	if !within.IsValid() {
-		within = gateway.Masked()
+		within = subnet
 	}
-	from := within.Addr()
-	return stretch{gateway: gateway, within: within, from: from, size: sizeOf(from, within), reserved: reserved}
+	s := stretch{gateway: gateway, within: within, reserved: reserved}
+	s.start(subnet.Addr(), within.Addr())
+	if n, ok := distance(subnet.Addr(), lastOf(within)); within != subnet && (!ok || n >= nearLeases) {
+		s.start(within.Addr(), within.Addr())
+	}
+	return s
 }
 
-// sizeOf is how many addresses of the prefix have lines of their own, counted from one of them.
-func sizeOf(from netip.Addr, within netip.Prefix) int {
-	n, ok := distance(from, lastOf(within))
+// start sets where the lines and the addresses begin, and how many addresses of
+// the subnet have a line of their own from there on.
+func (s *stretch) start(base, from netip.Addr) {
+	s.base, s.from = base, from
+	n, ok := distance(base, lastOf(s.within))
 	if !ok || n >= nearLeases {
-		return nearLeases
+		n = nearLeases - 1
 	}
-	return n + 1
+	s.size = n + 1 - s.skip()
+}
+
+// skip is how many lines lie before that of from.
+func (s stretch) skip() int {
+	n, _ := distance(s.base, s.from) // base is not behind it
+	return n
 }
 
 // sister is the IPv6 address at the place that the other has in the IPv4 subnet;
@@ -87,21 +101,22 @@ func (p pool) subnets() string {
 // later one, and after the last the first. It asks for no owner: of a thousand
 // lines in use it sees the first byte. The zero spot when all are in use.
 func (t *leaseTable) nextFree(s stretch, start int) (spot, error) {
+	first := headLines + 2*s.skip()
 	for _, part := range [...][2]int{{start, s.size}, {0, start}} {
 		// Nearly always one of the first is free.
 		for k, pairs := part[0], 4; k < part[1]; pairs = 256 {
 			pairs = min(pairs, part[1]-k)
-			text, err := t.read(headLines+2*k, 2*pairs)
+			text, err := t.read(first+2*k, 2*pairs)
 			if err != nil {
 				return spot{}, err
 			}
 			for i := range pairs {
 				line := 2*i + half(s.from)
-				if first := text[line*leaseLineBytes]; first != 0 && first != ' ' {
+				if c := text[line*leaseLineBytes]; c != 0 && c != ' ' {
 					continue
 				}
 				if a := plus(s.from, k+i); s.gives(a) {
-					return spot{line: headLines + 2*k + line, address: a}, nil
+					return spot{line: first + 2*k + line, address: a}, nil
 				}
 			}
 			k += pairs

@@ -148,6 +148,30 @@ func readAll3(subnet, gateway, within string) (g, r netip.Prefix, err error) {
 	return g, r, err
 }
 
+// FuzzSubnetArguments: an error, or a gateway and a range of which containers can be given addresses.
+func FuzzSubnetArguments(f *testing.F) {
+	f.Add("10.5.0.0/24", "10.5.0.9", "10.5.0.128/25")
+	f.Add("fd00::/64", "", "fd00::100/120")
+	f.Fuzz(func(t *testing.T, subnet, gateway, within string) {
+		g, r, err := readAll3(subnet, gateway, within)
+		if err != nil {
+			return
+		}
+		p := testPool(t, "10.0.0.1/24")
+		p.gateway, p.within = netip.Prefix{}, netip.Prefix{}
+		if g.Addr().Is4() {
+			p.gateway, p.within = g, r
+		} else {
+			p.gateway6, p.within6 = g, r
+		}
+		got, err := p.leaseBoth("me", [2]netip.Addr{})
+		a := got[half(g.Addr())]
+		if err != nil || !g.Contains(a) || r.IsValid() && !r.Contains(a) || a == g.Addr() || a == g.Masked().Addr() || a.Is4() && a == broadcast(g) {
+			t.Errorf("of %s, %s: %s, %v", g, r, a, err)
+		}
+	})
+}
+
 func TestSortWishes(t *testing.T) {
 	for _, c := range []struct {
 		want Creation
