@@ -1,6 +1,7 @@
 package network
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -62,18 +63,24 @@ func BenchmarkEndpoint(b *testing.B) {
 	}
 }
 
-// BenchmarkResolve is the reading of the host and the lease.
+// BenchmarkResolve is the reading of the host and the lease, with so many
+// containers there. From 1000 on the ports of the bridge are counted.
 func BenchmarkResolve(b *testing.B) {
-	freshHost(b)
-	runroot := b.TempDir()
-	run(b, Shared(resolve(b, runroot, 1)))
-	for b.Loop() {
-		cfg, err := Resolve(requestOf(runroot, 2))
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := Release(cfg); err != nil {
-			b.Fatal(err)
-		}
+	for _, there := range []int{1, 999, 1000} {
+		b.Run(fmt.Sprint(there), func(b *testing.B) {
+			freshHost(b)
+			runroot := b.TempDir()
+			run(b, Shared(resolve(b, runroot, 1)))
+			fillBridge(b, runroot, 2, there)
+			for b.Loop() {
+				cfg, err := Resolve(requestOf(runroot, 5000))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := Release(cfg); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

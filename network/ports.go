@@ -14,8 +14,8 @@ import (
 const maxPorts = 1<<10 - 1
 
 // countPortsFrom is the number of containers from which on the ports of a bridge
-// are counted before another one is let in. Counting costs a millisecond, and a
-// network with fewer of them cannot be full, unless by ports of somebody else's;
+// are counted before another one is let in. Counting costs some milliseconds, and
+// a network with fewer of them cannot be full, unless by ports of somebody else's;
 // then the kernel says so (cause.go).
 const countPortsFrom = 1000
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,6 +111,32 @@ func TestResolveBoth(t *testing.T) {
 	}
 }
 
+// fillBridge gives the containers first to last a lease of the network bridge, and
+// a port each, two of which are the ends of one pair; they stay down, or packets
+// would go round for ever.
+func fillBridge(t testing.TB, runroot string, first, last int) {
+	t.Helper()
+	if last < first {
+		return
+	}
+	var links, masters strings.Builder
+	for i := first; i <= last; i++ {
+		if _, err := Resolve(requestOf(runroot, i)); err != nil {
+			t.Fatalf("container %d: %v", i, err)
+		}
+		if (i-first)%2 == 0 {
+			one, other := hostPrefix+owner(i)[:8], hostPrefix+owner(i + 1)[:8]
+			fmt.Fprintf(&links, "link add %s master minictr0 type veth peer name %s\n", one, other)
+			fmt.Fprintf(&masters, "link set %s master minictr0\n", other)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "batch")
+	if err := os.WriteFile(file, []byte(links.String()+masters.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sh(t, "ip -b "+file)
+}
+
 // TestFullBridgeResolve: the 1,024th container fails before anything is made.
 func TestFullBridgeResolve(t *testing.T) {
 	requireTools(t, "ip")
@@ -119,26 +144,8 @@ func TestFullBridgeResolve(t *testing.T) {
 	runroot := t.TempDir()
 	cfg := resolve(t, runroot, 1)
 	run(t, Shared(cfg))
-	p := cfg.Endpoints[0].Network.pool(nil, cfg.Endpoints[0].Lease.File)
-	p.ports = nil
-	for i := 2; i <= 1000; i++ {
-		if _, err := p.leaseBoth(owner(i), [2]netip.Addr{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// 500 pairs, both ends of them ports with the names of containers.
-	var links, masters strings.Builder
-	for i := 1; i <= 1000; i += 2 {
-		one, other := hostPrefix+owner(i)[:8], hostPrefix+owner(i + 1)[:8]
-		fmt.Fprintf(&links, "link add %s master minictr0 type veth peer name %s\n", one, other)
-		fmt.Fprintf(&masters, "link set %s master minictr0\n", other)
-	}
-	file := filepath.Join(t.TempDir(), "batch")
-	if err := os.WriteFile(file, []byte(links.String()+masters.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sh(t, "ip -b "+file)
-	for i := 1001; i <= 1023; i++ {
+	fillBridge(t, runroot, 2, 1001)
+	for i := 1002; i <= 1023; i++ {
 		if _, err := Resolve(requestOf(runroot, i)); err != nil {
 			t.Fatalf("container %d: %v", i, err)
 		}
