@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -147,6 +148,8 @@ type networkView struct {
 type ipamView struct {
 	Subnet, Gateway string
 	IPRange         string `json:",omitempty"`
+
+	AuxiliaryAddresses map[string]netip.Addr `json:",omitempty"`
 }
 
 type memberView struct {
@@ -194,9 +197,13 @@ func newNetworkView(s *network.State, containers []*runtime.Container) *networkV
 			continue
 		}
 		row := ipamView{Subnet: gateway.Masked().String(), Gateway: gateway.Addr().String()}
-		if s.Range.IsValid() && s.Range.Addr().Is4() == gateway.Addr().Is4() {
-			row.IPRange = s.Range.String()
+		for _, within := range []netip.Prefix{s.Range, s.Range6} {
+			if within.IsValid() && gateway.Contains(within.Addr()) {
+				row.IPRange = within.String()
+			}
 		}
+		row.AuxiliaryAddresses = maps.Clone(s.Reserved)
+		maps.DeleteFunc(row.AuxiliaryAddresses, func(_ string, a netip.Addr) bool { return !gateway.Contains(a) })
 		v.IPAM.Config = append(v.IPAM.Config, row)
 	}
 	if s.Link != "" {

@@ -10,7 +10,7 @@ import (
 )
 
 func networkCreateCommand(a *app) *cobra.Command {
-	var labels, options []string
+	var labels, options, reserved []string
 	var driver string
 	var explain, dryRun bool
 	n := network.Creation{}
@@ -24,6 +24,9 @@ func networkCreateCommand(a *app) *cobra.Command {
 				return err
 			}
 			if n.Options, err = pairs("opt", options, true); err != nil {
+				return err
+			}
+			if n.Reserved, err = pairs("aux-address", reserved, true); err != nil {
 				return err
 			}
 			store := a.runtime().Networks()
@@ -45,6 +48,7 @@ func networkCreateCommand(a *app) *cobra.Command {
 	s.StringArrayVar(&n.Subnets, "subnet", nil, "subnet, as 10.5.0.0/24; one of IPv4 and one of IPv6")
 	s.StringArrayVar(&n.Gateways, "gateway", nil, "the host's address in it; the first one by default")
 	s.StringArrayVar(&n.Ranges, "ip-range", nil, "give out addresses of this part of the subnet only")
+	s.StringArrayVar(&reserved, "aux-address", nil, "an address that no container gets, NAME=ADDRESS: a router's, a printer's")
 	s.BoolVar(&n.IPv4, "ipv4", true, "give IPv4 addresses")
 	s.BoolVar(&n.IPv6, "ipv6", false, "give IPv6 addresses; without a --subnet of a private prefix (ULA) that is chosen")
 	s.BoolVar(&n.Internal, "internal", false, "no way out, and none in")
