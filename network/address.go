@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -46,6 +47,9 @@ func (s *AddAddress) Apply() error {
 			return s.check(c)
 		}
 		s.made = err == nil
+		if s.made && s.Address.Addr().Is6() {
+			err = c.awaitLocal(s.Address.Addr())
+		}
 		return err
 	})
 	return explain("add address", s.object(), err)
@@ -67,6 +71,25 @@ func (c *conn) changeAddress(kind, flags int, link string, a netip.Prefix, more 
 		nl.NewRtAttr(unix.IFA_ADDRESS, a.Addr().AsSlice()),
 	}
 	return c.do(request(kind, flags|unix.NLM_F_ACK, append(parts, more...)...), nil)
+}
+
+// localTime is how long an IPv6 address may take to be one of the host's.
+const localTime = time.Second
+
+// awaitLocal waits until the kernel takes packets to the IPv6 address as its own.
+// When it acknowledges the address it has not yet: a work queue does the rest
+// (addrconf_dad_work, also without detection), joins the multicast group to which
+// neighbours send their "who has it?", and then makes the local route. What comes
+// before is lost, and asked again after a second.
+func (c *conn) awaitLocal(a netip.Addr) error {
+	begin := time.Now()
+	for {
+		local, err := c.isLocal(a)
+		if local || err != nil || time.Since(begin) > localTime {
+			return err
+		}
+		time.Sleep(20 * time.Microsecond)
+	}
 }
 
 // addressFamily is AF_INET or AF_INET6.

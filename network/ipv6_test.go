@@ -73,7 +73,8 @@ func inside6(e Endpoint, ns Netns) []step.Step {
 		list = append(list, &AddAddress{Link: i.Name, Address: a, Netns: ns, at: at.use()})
 	}
 	list = append(list, &SetLinkUp{Link: "lo", Netns: ns, at: at.use()}, &SetLinkUp{Link: i.Name, Netns: ns, at: at.use()})
-	return append(list, routes(e, ns, at)...)
+	list = append(list, routes(e, ns, at)...)
+	return append(list, &SyncCarrier{Host: i.Host, Bridge: e.Network.Bridge})
 }
 
 func plan6(e Endpoint, ns Netns) []step.Step { return append(host6(e), inside6(e, ns)...) }
@@ -270,8 +271,11 @@ func TestReach6(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if out := sh(t, "ip -6 addr; nsenter --net="+ns.Path+" ip -6 addr"); strings.Contains(out, "tentative") && !strings.Contains(out, "veth") {
-			t.Errorf("a tentative address:\n%s", out)
+		waitFor(t, "the bridge's carrier", func() bool {
+			return strings.Contains(sh(t, "ip -6 addr show dev minictr0"), "fe80::")
+		})
+		if out := sh(t, "ip -6 addr show dev minictr0; nsenter --net="+ns2.Path+" ip -6 addr"); strings.Contains(out, "tentative") || strings.Count(out, "fe80::") != 2 {
+			t.Errorf("not two link-local addresses, or not yet usable:\n%s", out)
 		}
 	}
 }

@@ -265,6 +265,23 @@ func (c *conn) routesOf(family, table int) (list []route, err error) {
 	return list, err
 }
 
+// isLocal tells whether packets to the IPv6 address are for the host itself.
+func (c *conn) isLocal(a netip.Addr) (local bool, err error) {
+	message := &nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET6, Dst_len: 128}}
+	r := request(unix.RTM_GETROUTE, unix.NLM_F_ACK, message, nl.NewRtAttr(unix.RTA_DST, a.AsSlice()))
+	err = c.do(r, func(m syscall.NetlinkMessage) error {
+		if len(m.Data) < unix.SizeofRtMsg {
+			return errShort
+		}
+		local = nl.DeserializeRtMsg(m.Data).Type == unix.RTN_LOCAL
+		return nil
+	})
+	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.EACCES) {
+		return false, nil // no route at all, or one that says so
+	}
+	return local, err
+}
+
 // parseRoute reads a route. One of another family than IPv4 and IPv6 has no
 // valid destination.
 func parseRoute(m syscall.NetlinkMessage) (route, error) {
