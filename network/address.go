@@ -50,7 +50,7 @@ func (s *AddAddress) Apply() error {
 		if s.made && s.Address.Addr().Is6() {
 			err = c.awaitLocal(s.Address.Addr())
 		}
-		return err
+		return c.belowIPv6(s.Link, s.Address.Addr(), err)
 	})
 	return explain("add address", s.object(), err)
 }
@@ -71,6 +71,25 @@ func (c *conn) changeAddress(kind, flags int, link string, a netip.Prefix, more 
 		nl.NewRtAttr(unix.IFA_ADDRESS, a.Addr().AsSlice()),
 	}
 	return c.do(request(kind, flags|unix.NLM_F_ACK, append(parts, more...)...), nil)
+}
+
+// minMTU6 is IPV6_MIN_MTU: a link below it has no IPv6 (ipv6_add_dev), and to give
+// it an address is EINVAL, or before Linux 5.18 ENOBUFS.
+const minMTU6 = 1280
+
+// belowIPv6 puts that into words where it is the cause.
+func (c *conn) belowIPv6(name string, a netip.Addr, err error) error {
+	if a.Is4() || !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOBUFS) {
+		return err
+	}
+	l, lookup := c.link(name)
+	if lookup != nil || l.mtu >= minMTU6 {
+		return err
+	}
+	return &Cause{
+		Text: fmt.Sprintf("the MTU of the link is %d; IPv6 needs %d (RFC 8200)", l.mtu, minMTU6),
+		Hint: "a network with a larger --mtu, or without --ipv6", Err: err,
+	}
 }
 
 // localTime is how long an IPv6 address may take to be one of the host's.

@@ -50,6 +50,46 @@ func misleading() []misleadingErrno {
 			"modprobe veth; without it there are --network none and --network host",
 		},
 		{
+			// macvlan_port_create -> netdev_rx_handler_register: one taker only.
+			[]string{"add macvlan"},
+			unix.EBUSY,
+			"its parent's packets go elsewhere already: it is a port of a bridge or a bond, or carries an ipvlan",
+			"ip -d link; the bridge itself can be the parent",
+		},
+		{
+			[]string{"add macvlan"},
+			unix.EOPNOTSUPP,
+			"this kernel has no macvlan (CONFIG_MACVLAN)",
+			"modprobe macvlan; without it there is the driver bridge",
+		},
+		{
+			// macvlan_open -> macvlan_addr_busy.
+			[]string{"set link up"},
+			unix.EADDRINUSE,
+			"another macvlan on the same parent has the hardware address",
+			"another --mac-address",
+		},
+		{
+			[]string{"add VLAN"},
+			unix.EOPNOTSUPP,
+			"this kernel has no VLANs (CONFIG_VLAN_8021Q)",
+			"modprobe 8021q",
+		},
+		{
+			// inet6_rtm_newaddr: nobody answers for the family.
+			[]string{"add address", "add route"},
+			unix.EOPNOTSUPP,
+			noIPv6,
+			noIPv6Hint,
+		},
+		{
+			// inet6_addr_add -> addrconf_add_dev: "IPv6 is disabled on this device".
+			[]string{"add address"},
+			unix.EACCES,
+			"IPv6 is switched off on the link",
+			"sysctl net.ipv6.conf.LINK.disable_ipv6=0",
+		},
+		{
 			// socket(2): nothing registered NETLINK_NETFILTER.
 			[]string{"add firewall"},
 			unix.EPROTONOSUPPORT,

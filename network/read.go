@@ -17,10 +17,11 @@ type link struct {
 	mac    string
 	index  int
 	master int // the bridge it is a port of, or 0
-	peer   int // the other end of a veth, an index in that end's namespace
+	peer   int // the other end of a veth, or a macvlan's parent: an index in that one's namespace
 	mtu    int // bytes
 	up     bool
 	port   string // a bridge port's state: "forwarding"
+	alias  string // free text
 }
 
 // portStates are the values of IFLA_BRPORT_STATE, linux/if_bridge.h.
@@ -94,6 +95,7 @@ func parseLink(m syscall.NetlinkMessage) (*link, error) {
 		unix.IFLA_ADDRESS: func(b []byte) error { l.mac = net.HardwareAddr(b).String(); return nil },
 		unix.IFLA_MASTER:  func(b []byte) error { l.master = number(b); return nil },
 		unix.IFLA_LINK:    func(b []byte) error { l.peer = number(b); return nil },
+		unix.IFLA_IFALIAS: func(b []byte) error { l.alias = unix.ByteSliceToString(b); return nil },
 		unix.IFLA_MTU:     func(b []byte) error { l.mtu = number(b); return nil },
 		unix.IFLA_LINKINFO: func(b []byte) error {
 			return attributes(b, map[uint16]func([]byte) error{
