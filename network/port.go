@@ -93,7 +93,7 @@ func splitPorts(text string) (ip, host, container string, err error) {
 		var rest string
 		ip, rest, ok = strings.Cut(inside, "]")
 		if rest, ok = cutColon(rest, ok); !ok || ip == "" {
-			return "", "", "", errors.New("what follows [ is not an IPv6 address, ] and :")
+			return "", "", "", errors.New("no IPv6 address in brackets, with a colon behind it")
 		}
 		host, container, ok = strings.Cut(rest, ":")
 		if !ok {
@@ -112,7 +112,7 @@ func splitPorts(text string) (ip, host, container string, err error) {
 		return "", parts[0], parts[1], nil
 	case 3:
 		if parts[0] == "" {
-			return "", "", "", errors.New("no address in front of the first :")
+			return "", "", "", errors.New("no address in front of the first colon")
 		}
 		return parts[0], parts[1], parts[2], nil
 	}
