@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,32 +16,28 @@ import (
 type element struct {
 	set     string
 	key     []byte
-	end     []byte // of an interval: of set subnets the first key behind it, of ranges the last in it
+	end     []byte // of an interval: of set subnets the first key behind it, else the last in it
 	value   []byte // of a map
 	comment string
-	text    string // key and value in nft's language: 172.17.0.0/16
-	data    string // the value
 }
 
-// command is the nft command that adds or deletes the element.
-func (e element) command(verb string, f family) string {
-	text := e.text
-	if verb == "add" {
-		if e.comment != "" {
-			text += fmt.Sprintf(" comment %q", e.comment)
-		}
-		if e.data != "" {
-			text += " : " + e.data
-		}
+// command is the nft command that adds the element.
+func (t table) command(e element) string {
+	text := t.keyText(e)
+	if e.comment != "" {
+		text += fmt.Sprintf(" comment %q", e.comment)
 	}
-	return fmt.Sprintf("%s element %s %s %s { %s }", verb, f, tableName, e.set, text)
+	if len(e.value) > 0 {
+		text += " : " + t.valueText(e.value)
+	}
+	return fmt.Sprintf("add element %s %s %s { %s }", t.family, tableName, e.set, text)
 }
 
 // entries are the element as the library wants it. An interval of single keys is
 // two, its first key and the first one behind it; one of a concatenation has both.
 func (e element) entries() []nftables.SetElement {
 	first := nftables.SetElement{Key: e.key, Val: e.value, Comment: e.comment}
-	if e.set == rangesMap {
+	if e.set == rangesMap || e.set == hairpinSet {
 		first.KeyEnd = e.end
 		return []nftables.SetElement{first}
 	}
@@ -120,7 +117,10 @@ func (c *conn) missing(t table, list []element) (missing []element, err error) {
 }
 
 // A found element is what the kernel says of one that was asked for.
-type found struct{ comment string }
+type found struct {
+	comment string
+	value   []byte
+}
 
 // find asks for each of the elements; what is not there, or whose set or table is
 // not, is nil. The kernel answers all that one sendto(2) has asked.
@@ -133,7 +133,7 @@ func (c *conn) find(f family, list []element) ([]*found, error) {
 		}
 		these := make([]*found, len(some))
 		err := c.doAll(requests, func(i int, m syscall.NetlinkMessage) error {
-			return eachElement(m, func(e rawElement) { these[i] = &found{e.comment()} })
+			return eachElement(m, func(e rawElement) { these[i] = &found{e.comment(), bytes.Clone(e.value)} })
 		})
 		if err != nil {
 			return nil, err
@@ -179,20 +179,4 @@ func (c *conn) doAll(requests []*nl.NetlinkRequest, each func(int, syscall.Netli
 		}
 	}
 	return nil
-}
-
-// hasTable asks the kernel whether our table of the family is there.
-func hasTable(f family) (bool, error) {
-	c, err := dial(unix.NETLINK_NETFILTER)
-	if err != nil {
-		return false, err
-	}
-	defer c.close()
-	err = c.do(request(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETTABLE, unix.NLM_F_ACK,
-		&nl.Nfgenmsg{NfgenFamily: uint8(f), Version: nl.NFNETLINK_V0},
-		nl.NewRtAttr(unix.NFTA_TABLE_NAME, nl.ZeroTerminated(tableName))), nil)
-	if errors.Is(err, unix.ENOENT) {
-		return false, nil
-	}
-	return err == nil, err
 }

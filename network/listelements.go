@@ -123,11 +123,9 @@ func (t table) list(set string, want func(comment string) bool) (list []element,
 	slices.SortFunc(list, func(a, b element) int { return bytes.Compare(a.key, b.key) })
 	slices.SortFunc(ends, bytes.Compare)
 	for i := range list {
-		e := &list[i]
-		if at, _ := slices.BinarySearchFunc(ends, e.key, compareAfter); set == subnetsSet && at < len(ends) {
-			e.end = ends[at]
+		if at, _ := slices.BinarySearchFunc(ends, list[i].key, compareAfter); set == subnetsSet && at < len(ends) {
+			list[i].end = ends[at]
 		}
-		e.text, e.data = t.keyText(*e), t.valueText(e.value)
 	}
 	return list, err
 }
@@ -152,6 +150,10 @@ func (t table) keyText(e element) string {
 	case subnetsSet:
 		first, _ := netip.AddrFromSlice(e.key)
 		return netip.PrefixFrom(first, commonBits(e.key, e.end)).String()
+	case hairpinSet:
+		first, name := t.addrAt(e.key)
+		last, _ := t.addrAt(e.end)
+		return netip.PrefixFrom(first, commonBits(first.AsSlice(), last.Next().AsSlice())).String() + " . " + quoteName(name)
 	}
 	words := []string{protocolName(e.key[0])}
 	key, end := e.key[4:], e.end
@@ -219,7 +221,7 @@ func (t table) addrAt(b []byte) (netip.Addr, []byte) {
 
 // networkSets are the sets that have elements of networks.
 func networkSets() []string {
-	return []string{bridgesSet, internalSet, sameSet, subnetsSet, servicesSet}
+	return []string{bridgesSet, internalSet, sameSet, subnetsSet, hairpinSet, servicesSet}
 }
 
 // elementsOf lists the elements that a network has in the table.
@@ -277,7 +279,7 @@ func rulesOf(network string) ([]string, error) {
 			return nil, err
 		}
 		for _, e := range elements {
-			texts = append(texts, e.command("add", f))
+			texts = append(texts, t.command(e))
 		}
 		if len(elements) == 0 {
 			continue

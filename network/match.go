@@ -99,13 +99,18 @@ func notOif(set string) []expr.Any {
 	}
 }
 
-// links loads iifname . oifname. In a chain at postrouting the kernel knows the
-// first since Linux 5.7.
-func links(in, out uint32) []expr.Any {
+// links loads iifname . oifname. The first is not known at postrouting.
+func links() []expr.Any {
 	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: in},
-		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: out},
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 2},
 	}
+}
+
+// oifBehind loads oifname behind an address.
+func (t table) oifBehind() []expr.Any {
+	_, length := t.family.offset(source)
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 8 + length/4}}
 }
 
 // isLocal matches what is sent to an address of this host.

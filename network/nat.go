@@ -65,7 +65,7 @@ func (s *AddFirewall) apply() error {
 			continue
 		}
 		t := newTable(f)
-		wanted := s.elements(t, gateway)
+		wanted := s.elements(gateway)
 		missing, err := c.missing(t, append([]element{layoutElement()}, wanted...))
 		if err != nil {
 			return err
@@ -113,28 +113,27 @@ func (t table) addAll(batch *nftables.Conn) error {
 
 // layoutElement is what tells a table of this layout.
 func layoutElement() element {
-	return element{set: layoutSet, key: binaryutil.NativeEndian.PutUint32(layout), text: fmt.Sprint(layout)}
+	return element{set: layoutSet, key: binaryutil.NativeEndian.PutUint32(layout)}
 }
 
 // elements are what the network adds to the sets of one table.
-func (s *AddFirewall) elements(t table, gateway netip.Prefix) []element {
+func (s *AddFirewall) elements(gateway netip.Prefix) []element {
 	comment := elementComment(s.Network)
-	name, quoted := ifname(s.Bridge), fmt.Sprintf("%q", s.Bridge)
+	name := ifname(s.Bridge)
+	subnet := gateway.Masked()
 	list := []element{
-		{set: bridgesSet, key: name, text: quoted},
-		{set: sameSet, key: append(ifname(s.Bridge), name...), text: quoted + " . " + quoted},
+		{set: bridgesSet, key: name},
+		{set: sameSet, key: append(ifname(s.Bridge), name...)},
+		{set: hairpinSet, key: append(subnet.Addr().AsSlice(), name...), end: append(lastOf(subnet).AsSlice(), name...)},
 	}
 	if s.Internal {
-		list = append(list, element{set: internalSet, key: name, text: quoted})
+		list = append(list, element{set: internalSet, key: name})
 	} else {
-		subnet := gateway.Masked()
-		list = append(list, element{
-			set: subnetsSet, key: subnet.Addr().AsSlice(), end: lastOf(subnet).Next().AsSlice(), text: subnet.String(),
-		})
+		list = append(list, element{set: subnetsSet, key: subnet.Addr().AsSlice(), end: lastOf(subnet).Next().AsSlice()})
 	}
 	for _, protocol := range []string{"udp", "tcp"} {
 		service := Port{HostIP: gateway.Addr(), HostPort: nameServerPort, Protocol: protocol}
-		list = append(list, element{set: servicesSet, key: service.key(), text: service.keyText()})
+		list = append(list, element{set: servicesSet, key: service.key()})
 	}
 	for i := range list {
 		list[i].comment = comment
@@ -174,10 +173,6 @@ func (p Port) key() []byte {
 
 func portKey(port uint16) []byte { return append(binary.BigEndian.AppendUint16(nil, port), 0, 0) }
 
-func (p Port) keyText() string {
-	return fmt.Sprintf("%s . %s . %d", p.Protocol, p.HostIP, p.HostPort)
-}
-
 // Undo takes the network out of the tables if this step put it in and no other
 // container has a lease of the network.
 func (s *AddFirewall) Undo() error {
@@ -206,12 +201,12 @@ func (s *AddFirewall) check(t table, gateway netip.Prefix) error {
 		return err
 	}
 	defer c.close()
-	missing, err := c.missing(t, append([]element{layoutElement()}, s.elements(t, gateway)...))
+	missing, err := c.missing(t, append([]element{layoutElement()}, s.elements(gateway)...))
 	if err != nil {
 		return err
 	}
 	for _, e := range missing {
-		return fmt.Errorf("%s is not in the set %s of table %s %s", e.text, e.set, t.family, tableName)
+		return fmt.Errorf("%s is not in the set %s of table %s %s", t.keyText(e), e.set, t.family, tableName)
 	}
 	return t.checkRules()
 }
@@ -251,8 +246,8 @@ func (s *AddFirewall) String() string {
 		if gateway, has := s.gateways()[f]; has {
 			t := newTable(f)
 			b.WriteString(t.script())
-			for _, e := range s.elements(t, gateway) {
-				b.WriteString(e.command("add", f) + "\n")
+			for _, e := range s.elements(gateway) {
+				b.WriteString(t.command(e) + "\n")
 			}
 		}
 	}
@@ -275,7 +270,7 @@ func (t table) script() string {
 		line("%s", ruleCommand(r))
 	}
 	line("flush set %s %s %s", t.family, tableName, layoutSet)
-	line("%s", layoutElement().command("add", t.family))
+	line("%s", t.command(layoutElement()))
 	return b.String()
 }
 

@@ -267,9 +267,13 @@ func (c *conn) routesOf(family, table int) (list []route, err error) {
 	return list, err
 }
 
-// isLocal tells whether packets to the IPv6 address are for the host itself.
+// isLocal tells whether packets to the address are for the host itself: it asks the
+// kernel where it would send one.
 func (c *conn) isLocal(a netip.Addr) (local bool, err error) {
-	message := &nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET6, Dst_len: 128}}
+	message := &nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET, Dst_len: 32}}
+	if a.Is6() {
+		message.Family, message.Dst_len = unix.AF_INET6, 128
+	}
 	r := request(unix.RTM_GETROUTE, unix.NLM_F_ACK, message, nl.NewRtAttr(unix.RTA_DST, a.AsSlice()))
 	err = c.do(r, func(m syscall.NetlinkMessage) error {
 		if len(m.Data) < unix.SizeofRtMsg {
@@ -278,8 +282,8 @@ func (c *conn) isLocal(a netip.Addr) (local bool, err error) {
 		local = nl.DeserializeRtMsg(m.Data).Type == unix.RTN_LOCAL
 		return nil
 	})
-	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.EACCES) {
-		return false, nil // no route at all, or one that says so
+	if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EACCES) {
+		return false, nil // no route at all is not one to here
 	}
 	return local, err
 }

@@ -17,6 +17,7 @@ import (
 //	    set internal   { type ifname }               those of networks without a way out
 //	    set same       { type ifname . ifname }      each bridge with itself
 //	    set subnets    { type ipv4_addr; interval }  what leaves with the host's address
+//	    set hairpin    { address . ifname; interval } each subnet with its bridge
 //	    set services   { protocol . address . port } ours on the gateways: the name servers
 //	    map published  { protocol . address . port : address . port }     one port of one address
 //	    map everywhere { protocol . port           : address . port }     one port of all of them
@@ -50,6 +51,7 @@ const (
 	internalSet = "internal"
 	sameSet     = "same"
 	subnetsSet  = "subnets"
+	hairpinSet  = "hairpin"
 	servicesSet = "services"
 
 	publishedMap  = "published"
@@ -132,6 +134,7 @@ func (t table) sets() []*nftables.Set {
 		{Name: internalSet, KeyType: ifname, KeyByteOrder: binaryutil.NativeEndian},
 		{Name: sameSet, KeyType: nftables.MustConcatSetType(ifname, ifname)},
 		{Name: subnetsSet, KeyType: t.address(), Interval: true},
+		{Name: hairpinSet, Interval: true, Concatenation: true, KeyType: nftables.MustConcatSetType(t.address(), ifname)},
 		{Name: servicesSet, KeyType: nftables.MustConcatSetType(proto, t.address(), service)},
 		{
 			Name: publishedMap, IsMap: true, KeyType: nftables.MustConcatSetType(proto, t.address(), service),
@@ -189,9 +192,11 @@ const ruleComment = "minictr: "
 // rules lists the rules of all chains, in their order.
 func (t table) rules() []*nftables.Rule {
 	loopback := t.loopback
-	list := []rule{
-		{published, "the name servers on the gateways stay reachable where port 53 is published",
-			join(t.service(), lookup(servicesSet), verdict(expr.VerdictReturn))},
+	list := append(t.loopbackRules(), []rule{
+		{
+			published, "the name servers on the gateways stay reachable where port 53 is published",
+			join(t.service(), lookup(servicesSet), verdict(expr.VerdictReturn)),
+		},
 		{published, "a port of one address", join(t.service(), t.dnat(publishedMap, true))},
 		{published, "a port of every address", join(l4proto(), dport(9), t.dnat(everywhereMap, true))},
 		{published, "ranges of ports", join(t.service(), t.dnat(rangesMap, false))},
@@ -204,20 +209,25 @@ func (t table) rules() []*nftables.Rule {
 		{output, "published ports, from the host", join(isLocal(), jump(published))},
 
 		{forward, "answers of what was let through", join(ct(expr.CtKeySTATE, ctEstablished|ctRelated), verdict(expr.VerdictAccept))},
-		{forward, "within one network", join(links(1, 2), lookup(sameSet), verdict(expr.VerdictAccept))},
+		{forward, "within one network", join(links(), lookup(sameSet), verdict(expr.VerdictAccept))},
 		{forward, "no way out of an internal network", join(iif(internalSet), verdict(expr.VerdictDrop))},
 		{forward, "no way into an internal network", join(oif(internalSet), verdict(expr.VerdictDrop))},
-		{forward, "what belongs to no connection would leave with the address of a container",
-			join(iif(bridgesSet), ct(expr.CtKeySTATE, ctInvalid), verdict(expr.VerdictDrop))},
+		{
+			forward, "what belongs to no connection would leave with the address of a container",
+			join(iif(bridgesSet), ct(expr.CtKeySTATE, ctInvalid), verdict(expr.VerdictDrop)),
+		},
 		{forward, "published ports", join(oif(bridgesSet), ct(expr.CtKeySTATUS, ctDNAT), verdict(expr.VerdictAccept))},
 		{forward, "nothing else from outside or from another network", join(oif(bridgesSet), verdict(expr.VerdictDrop))},
 
-		{postrouting, "containers leave with the address of the host",
-			join(t.addr(source), lookup(subnetsSet), notOif(bridgesSet), masquerade())},
-		{postrouting, "answers to 127.0.0.1 would never come back", join(loopback(source), oif(bridgesSet), masquerade())},
-		{postrouting, "answers to a neighbour would not come back this way",
-			join(links(1, 2), lookup(sameSet), ct(expr.CtKeySTATUS, ctDNAT), masquerade())},
-	}
+		{
+			postrouting, "containers leave with the address of the host",
+			join(t.addr(source), lookup(subnetsSet), notOif(bridgesSet), masquerade()),
+		},
+		{
+			postrouting, "answers to a neighbour would not come back this way",
+			join(t.addr(source), t.oifBehind(), lookup(hairpinSet), ct(expr.CtKeySTATUS, ctDNAT), masquerade()),
+		},
+	}...)
 	chains := map[string]*nftables.Chain{}
 	for _, c := range t.chains() {
 		chains[c.Name] = c
@@ -230,6 +240,17 @@ func (t table) rules() []*nftables.Rule {
 		})
 	}
 	return rules
+}
+
+// loopbackRules are about what the host sends from its loopback. IPv6 has nothing
+// like route_localnet: where br_netfilter is on, an answer to ::1 is dropped
+// (ip6_rcv_core sees it after the bridge has translated it back). So a connection
+// to ::1 is refused at once, and whoever tries localhost goes on to 127.0.0.1.
+func (t table) loopbackRules() []rule {
+	if t.family == ipv6 {
+		return []rule{{output, "no answer would come back to ::1", join(t.loopback(destination), verdict(expr.VerdictReturn))}}
+	}
+	return []rule{{postrouting, "answers to 127.0.0.1 would never come back", join(t.loopback(source), oif(bridgesSet), masquerade())}}
 }
 
 type rule struct {
