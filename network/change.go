@@ -9,10 +9,10 @@ import (
 
 // Change is the steps that turn the network of a running container into another
 // one: first what goes, then what comes. A family has one default route, so the old
-// one goes before the new one comes.
+// one goes before the new one comes; published ports follow it.
 func Change(from, to *Config) []step.Step {
 	gone, come := reroute(from, to)
-	var list []step.Step
+	list, published := republish(from, to)
 	for _, e := range from.Endpoints {
 		if to.Endpoint(e.Network.Name) == nil {
 			list = append(list, &Detach{Endpoint: e, Netns: from.Netns})
@@ -24,7 +24,7 @@ func Change(from, to *Config) []step.Step {
 			list = append(append(list, SharedOf(e)...), attach(e, to.Netns, &place{netns: to.Netns})...)
 		}
 	}
-	return append(list, come...)
+	return slices.Concat(list, come, published)
 }
 
 // reroute moves the default routes of the endpoints that stay.

@@ -141,6 +141,9 @@ func (i Interface) Addresses() []netip.Prefix {
 // one by which the container's answers leave; the zero Addr without one.
 func (c *Config) PortTargets() (a, a6 netip.Addr) {
 	for _, e := range c.Endpoints {
+		if !e.isTarget() {
+			continue
+		}
 		if e.Default {
 			a = e.Interface.Address.Addr()
 		}

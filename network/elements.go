@@ -22,7 +22,10 @@ type element struct {
 }
 
 // command is the nft command that adds the element.
-func (t table) command(e element) string {
+func (t table) command(e element) string { return t.change("add", e) }
+
+// change is the command of the verb, add or delete, for the element.
+func (t table) change(verb string, e element) string {
 	text := t.keyText(e)
 	if e.comment != "" {
 		text += fmt.Sprintf(" comment %q", e.comment)
@@ -30,7 +33,7 @@ func (t table) command(e element) string {
 	if len(e.value) > 0 {
 		text += " : " + t.valueText(e.value)
 	}
-	return fmt.Sprintf("add element %s %s %s { %s }", t.family, tableName, e.set, text)
+	return fmt.Sprintf("%s element %s %s %s { %s }", verb, t.family, tableName, e.set, text)
 }
 
 // entries are the element as the library wants it. An interval of single keys is

@@ -28,8 +28,12 @@ type AddFirewall struct {
 	Internal bool         // without a way out
 	Lease    Lease        // whose launch this is
 
-	made bool
+	made, madeTable bool
 }
+
+// MadeTable reports whether Apply found no table. When other containers run,
+// somebody has taken it away, and what they had in it has to be put back.
+func (s *AddFirewall) MadeTable() bool { return s.madeTable }
 
 func (s *AddFirewall) object() string { return "of network " + s.Network }
 
@@ -75,6 +79,7 @@ func (s *AddFirewall) apply() error {
 		}
 		s.made = true
 		if missing[0].set == layoutSet {
+			s.madeTable = true
 			if err := t.addAll(batch); err != nil {
 				return err
 			}

@@ -328,12 +328,15 @@ func (s *PublishPorts) Words() string {
 	return fmt.Sprintf("send what comes to the host at %s to %s", s.object(), cmp.Or(s.Name, "the container"))
 }
 
-func (s *PublishPorts) String() string {
+func (s *PublishPorts) String() string { return s.script("add") }
+
+// script is the commands that add or delete the elements.
+func (s *PublishPorts) script(verb string) string {
 	var b strings.Builder
 	b.WriteString("nft -f - <<'END'\n")
 	for _, f := range families() {
 		for _, e := range s.elements(f) {
-			b.WriteString(newTable(f).command(e) + "\n")
+			b.WriteString(newTable(f).change(verb, e) + "\n")
 		}
 	}
 	return b.String() + "END"

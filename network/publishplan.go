@@ -2,23 +2,24 @@ package network
 
 import "github.com/minictr/minictr/runtime/step"
 
-// Publish is the steps that publish ports of a container: two that make them
+// Publish is the steps that publish the container's ports: two that make them
 // reachable at 127.0.0.1 and from the container itself, and then the ports. They
-// come after Shared and Inside. The ports may be all of cfg.Ports or some, for a
-// running container; each must have a port of the host (ResolvePorts). The owner is
-// the container's id, the name is for people.
-func Publish(cfg *Config, ports []Port, owner, name string) []step.Step {
+// come after Shared and Inside. Each port must have one of the host (ResolvePorts).
+func Publish(cfg *Config) []step.Step { return publish(cfg, cfg.Ports) }
+
+// publish is Publish of some ports.
+func publish(cfg *Config, ports []Port) []step.Step {
 	if len(ports) == 0 {
 		return nil
 	}
-	p := &PublishPorts{Ports: ports, Owner: owner, Name: name}
+	p := &PublishPorts{Ports: ports, Name: cfg.Netns.Name}
 	var list []step.Step
 	for _, e := range cfg.Endpoints {
 		if !e.isTarget() {
 			continue
 		}
 		list = append(list, throughBridge(e)...)
-		p.Lease = e.Lease
+		p.Lease, p.Owner = e.Lease, e.Lease.Owner
 		if e.Default {
 			p.Address = e.Interface.Address.Addr()
 		}

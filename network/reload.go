@@ -21,7 +21,7 @@ func Reload(cfg *Config) []step.Step {
 			list = append(list, &JoinBridge{Host: e.Interface.Host, Bridge: e.Network.Bridge})
 		}
 	}
-	return list
+	return append(list, Publish(cfg)...)
 }
 
 // ReloadNetwork is the same for a network, whoever is on it.
@@ -40,7 +40,8 @@ type JoinBridge struct {
 	made bool
 }
 
-// Apply makes the link a port of the bridge, and switches it on, unless it is.
+// Apply makes the link a port of the bridge, and switches it on, unless it is. A pair
+// that is not there is about to be made, or gone: there is nothing to put back.
 func (s *JoinBridge) Apply() error {
 	err := once(Netns{}, func(c *conn) error {
 		bridge, err := c.index(s.Bridge)
@@ -49,7 +50,7 @@ func (s *JoinBridge) Apply() error {
 		}
 		l, err := c.link(s.Host)
 		if err != nil || l.master == bridge && l.up {
-			return err
+			return missing(err)
 		}
 		if err := c.setMaster(l.index, bridge); err != nil {
 			return err
@@ -112,4 +113,29 @@ func (s *JoinBridge) Words() string {
 
 func (s *JoinBridge) String() string {
 	return fmt.Sprintf("ip link set %s master %s up", s.Host, s.Bridge)
+}
+
+// Protected reports whether the network is in our nftables tables. A network whose
+// bridge has not been made is as it should be.
+func (n Network) Protected() (bool, error) {
+	if n.Driver == MacvlanDriver {
+		return true, nil
+	}
+	s := AddFirewall{Network: n.Name, Bridge: n.Bridge}
+	c, err := dial(unix.NETLINK_NETFILTER)
+	if err != nil {
+		return false, err
+	}
+	defer c.close()
+	family := ipv4
+	if !n.Gateway.IsValid() && n.Gateway6.IsValid() {
+		family = ipv6
+	}
+	missing, err := c.missing(newTable(family), s.membership())
+	return len(missing) == 0, explain("look for the firewall of network", n.Name, err)
+}
+
+// membership is the element that each network has in each table.
+func (s *AddFirewall) membership() []element {
+	return []element{{set: bridgesSet, key: ifname(s.Bridge)}}
 }

@@ -161,7 +161,20 @@ func (r Request) resolveUses(cfg *Config) error {
 		cfg.Endpoints = append(cfg.Endpoints, *e)
 	}
 	chooseDefault(cfg.Endpoints)
+	if err := r.resolvePorts(cfg); err != nil {
+		if r.DryRun {
+			return err
+		}
+		return errors.Join(err, Release(cfg))
+	}
 	return nil
+}
+
+func (r Request) resolvePorts(cfg *Config) (err error) {
+	if err = checkPorts(cfg, r.Ports); err == nil {
+		cfg.Ports, err = ResolvePorts(r.Runroot, r.Ports, r.DryRun)
+	}
+	return err
 }
 
 // ResolveUse makes the endpoint of one more network, for a container that has

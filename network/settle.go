@@ -3,6 +3,8 @@ package network
 import (
 	"errors"
 	"slices"
+
+	"github.com/minictr/minictr/runtime/step"
 )
 
 // Intersection is what is in both configurations of one container.
@@ -28,6 +30,12 @@ func Settle(a, b *Config) error {
 			errs = append(errs, (&Detach{Endpoint: e, Netns: a.Netns}).Apply())
 		}
 	}
+	for _, side := range []*Config{a, b} {
+		gone, _ := republish(side, both)
+		for _, s := range gone {
+			errs = append(errs, s.Apply())
+		}
+	}
 	for _, e := range both.Endpoints {
 		for _, s := range RoutesOf(e, a.Netns) {
 			if s.Check() != nil {
@@ -35,5 +43,6 @@ func Settle(a, b *Config) error {
 			}
 		}
 	}
+	errs = append(errs, step.Run(Publish(both), nil))
 	return errors.Join(errs...)
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime/step"
@@ -108,7 +109,7 @@ func (r *Runtime) rewire(name string, w Watch, change changer, operation, what s
 		return err
 	}
 	l := &rewiring{Runtime: r, id: c.Config.ID, watch: w}
-	return step.Fail(operation, c.Config.Name+" "+what, l.run(c, change))
+	return step.Fail(operation, strings.TrimSpace(c.Config.Name+" "+what), l.run(c, change))
 }
 
 // A changer says what is to become of a container's network. It gets a copy of what

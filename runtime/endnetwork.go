@@ -26,12 +26,13 @@ func (r *Runtime) lockEnd(id string) (*os.File, error) {
 // What is in its namespace is gone with it.
 func (r *Runtime) releaseNetwork(e ending) error {
 	if e.rewired || e.state == nil {
-		return errors.Join(network.ReleaseOwner(r.Runroot, e.id), r.unlinkNetns(e))
+		return errors.Join(network.Unpublish(e.id), network.ReleaseOwner(r.Runroot, e.id), r.unlinkNetns(e))
 	}
-	if e.state.Network == nil {
+	n := e.state.Network
+	if n == nil {
 		return nil
 	}
-	return errors.Join(network.Release(e.state.Network), r.unlinkNetns(e))
+	return errors.Join(network.Withdraw(n), network.Release(n), r.unlinkNetns(e))
 }
 
 // unlinkNetns takes away the name of its network namespace.

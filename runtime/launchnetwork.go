@@ -55,22 +55,48 @@ func (l *launch) makeNetwork() error {
 		return err
 	}
 	l.tellForwarding(shared)
+	l.restoreOthers(shared)
 	if l.lateNetwork() {
 		return nil
 	}
-	return l.applyOnly(network.Inside(l.network))
+	return l.plugIn()
+}
+
+// restoreOthers puts back what other containers had in a table that somebody has
+// taken away, now that this launch has made it again.
+func (l *launch) restoreOthers(steps []step.Step) {
+	for _, s := range steps {
+		if f, ok := s.(*network.AddFirewall); ok && f.MadeTable() {
+			if err := l.reloadContainers(l.watch); err != nil {
+				l.warn("what other containers had in the nftables table could not be put back: " + err.Error())
+			}
+			return
+		}
+	}
+}
+
+// plugIn makes the container's side of the network, which dies with its namespace,
+// and then publishes its ports.
+func (l *launch) plugIn() error {
+	if err := l.applyOnly(network.Inside(l.network)); err != nil {
+		return err
+	}
+	return l.apply(network.Publish(l.network)...)
 }
 
 // tellForwarding says so when ip_forward was off: it changes what the host does
 // for others too.
 func (l *launch) tellForwarding(steps []step.Step) {
 	for _, s := range steps {
-		sysctl, ok := s.(*network.SetSysctl)
-		if !ok || sysctl.Key != "net/ipv4/ip_forward" || l.watch.Warn == nil {
-			continue
-		}
-		if was, changed := sysctl.Changed(); changed {
-			l.watch.Warn("net.ipv4.ip_forward was " + was + " and is 1 now: the host passes packets on between its links")
+		switch s := s.(type) {
+		case *network.SetSysctl:
+			if was, changed := s.Changed(); changed && s.Key == "net/ipv4/ip_forward" {
+				l.warn("net.ipv4.ip_forward was " + was + " and is 1 now: the host passes packets on between its links")
+			}
+		case *network.ForwardIPv6:
+			if _, changed := s.Changed(); changed {
+				l.warn("net.ipv6.conf.all.forwarding was 0 and is 1 now: the host passes IPv6 packets on between its links")
+			}
 		}
 	}
 }
@@ -127,7 +153,7 @@ func (l *launch) connect() error {
 		return nil
 	}
 	l.network.Netns.Path = fmt.Sprintf("/proc/%d/ns/net", l.pid)
-	return l.applyOnly(network.Inside(l.network))
+	return l.plugIn()
 }
 
 // lastingNetwork is the network as other processes find it: its namespace by the
@@ -257,5 +283,6 @@ func (r *Runtime) NetworkScript(c *Config) (string, error) {
 		steps = append(steps, &network.AddNetns{Name: cfg.Netns.Name})
 	}
 	steps = append(steps, network.Shared(cfg)...)
-	return step.Script(append(steps, network.Inside(cfg)...)), nil
+	steps = append(steps, network.Inside(cfg)...)
+	return step.Script(append(steps, network.Publish(cfg)...)), nil
 }

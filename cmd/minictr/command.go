@@ -47,6 +47,7 @@ func commands() []command {
 		{"ps", groupLook, "list containers", psCommand},
 		{"inspect", groupLook, "print everything about containers, images and volumes", inspectCommand},
 		{"logs", groupLook, "print the output of a detached container", logsCommand},
+		{"port", groupLook, "print, add and remove published ports of a container", portCommand},
 		{"top", groupLook, "list the processes of a container", topCommand},
 		{"diff", groupLook, "list what is different in a container from its image", diffCommand},
 		{"system", groupLook, "print what all takes on the disk, and free it", systemCommand},

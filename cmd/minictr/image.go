@@ -194,7 +194,7 @@ func (f *runFlags) command(cmd *cobra.Command, image rootfs.Config, args []strin
 	if len(f.Args) == 0 {
 		return usageError{errors.New("no command: the image has none, and none follows its name")}
 	}
-	if err := f.imageVolumes(image); err != nil {
+	if err := errors.Join(f.imageVolumes(image), f.exposed(image)); err != nil {
 		return err
 	}
 	asked := f.Env

@@ -2,13 +2,15 @@ package main
 
 import (
 	"encoding/csv"
-	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/rootfs"
 	"github.com/spf13/cobra"
 )
 
@@ -165,8 +167,30 @@ func (f *runFlags) parseDNS() error {
 
 // parsePorts reads --publish.
 func (f *runFlags) parsePorts() error {
-	if len(f.publish) > 0 || f.publishAll {
-		return errors.New("--publish: not there yet")
+	if len(f.publish) == 0 {
+		return nil
+	}
+	ports, err := parsePorts(f.publish)
+	f.Network.Ports = ports
+	return err
+}
+
+// exposed publishes, for --publish-all, what the image exposes and no --publish
+// names.
+func (f *runFlags) exposed(image rootfs.Config) error {
+	if !f.publishAll {
+		return nil
+	}
+	for _, text := range slices.Sorted(maps.Keys(image.ExposedPorts)) {
+		ports, err := network.ParsePorts(text)
+		if err != nil {
+			return fmt.Errorf("the image exposes %q: %w", text, err)
+		}
+		for _, p := range ports {
+			if !slices.ContainsFunc(f.Network.Ports, func(q network.Port) bool { return p.Protocol == q.Protocol && q.Leads(p.ContainerPort) }) {
+				f.Network.Ports = append(f.Network.Ports, p)
+			}
+		}
 	}
 	return nil
 }
