@@ -29,7 +29,7 @@ type misleadingErrno struct {
 }
 
 func misleading() []misleadingErrno {
-	return []misleadingErrno{
+	return append(misleadingOfLinks(), []misleadingErrno{
 		{
 			// br_add_if -> find_portno, net/bridge/br_if.c: EXFULL, "Exchange full".
 			[]string{"add veth"},
@@ -49,6 +49,46 @@ func misleading() []misleadingErrno {
 			"this kernel has no virtual Ethernet pairs (CONFIG_VETH)",
 			"modprobe veth; without it there are --network none and --network host",
 		},
+		{
+			// socket(2): nothing registered NETLINK_NETFILTER.
+			[]string{"add firewall"},
+			unix.EPROTONOSUPPORT,
+			"this kernel has no nfnetlink (CONFIG_NETFILTER_NETLINK)",
+			"modprobe -a nfnetlink nf_tables nft_chain_nat nft_masq nft_nat nft_ct nft_fib_ipv4",
+		},
+		{
+			// nfnetlink_rcv_batch: no such subsystem.
+			[]string{"add firewall"},
+			unix.EOPNOTSUPP,
+			"this kernel has no nf_tables (CONFIG_NF_TABLES)",
+			"modprobe -a nf_tables nft_chain_nat nft_masq nft_nat nft_ct nft_fib_ipv4",
+		},
+		{
+			// nf_tables_newchain, nf_tables_newrule: an unknown chain type or
+			// expression is ENOENT, as if the table were missing.
+			[]string{"add firewall"},
+			unix.ENOENT,
+			"this kernel's nf_tables lacks what the firewall needs (CONFIG_NFT_NAT, NFT_MASQ, NFT_CT, NFT_FIB_IPV4, NFT_FIB_IPV6)",
+			"modprobe -a nft_chain_nat nft_masq nft_nat nft_ct nft_fib_ipv4 nft_fib_ipv6",
+		},
+		{
+			// unshare(2): the limit of namespaces, not of a disk.
+			[]string{"add netns"},
+			unix.ENOSPC,
+			"there are as many network namespaces as user.max_net_namespaces allows",
+			"sysctl user.max_net_namespaces",
+		},
+		{
+			nil, unix.EPERM,
+			"operation not permitted: it needs CAP_NET_ADMIN in the namespace of the host's network",
+			"run as root",
+		},
+	}...)
+}
+
+// misleadingOfLinks are those of macvlans, VLANs and IPv6.
+func misleadingOfLinks() []misleadingErrno {
+	return []misleadingErrno{
 		{
 			// macvlan_port_create -> netdev_rx_handler_register: one taker only.
 			[]string{"add macvlan"},
@@ -88,40 +128,6 @@ func misleading() []misleadingErrno {
 			unix.EACCES,
 			"IPv6 is switched off on the link",
 			"sysctl net.ipv6.conf.LINK.disable_ipv6=0",
-		},
-		{
-			// socket(2): nothing registered NETLINK_NETFILTER.
-			[]string{"add firewall"},
-			unix.EPROTONOSUPPORT,
-			"this kernel has no nfnetlink (CONFIG_NETFILTER_NETLINK)",
-			"modprobe -a nfnetlink nf_tables nft_chain_nat nft_masq nft_nat nft_ct nft_fib_ipv4",
-		},
-		{
-			// nfnetlink_rcv_batch: no such subsystem.
-			[]string{"add firewall"},
-			unix.EOPNOTSUPP,
-			"this kernel has no nf_tables (CONFIG_NF_TABLES)",
-			"modprobe -a nf_tables nft_chain_nat nft_masq nft_nat nft_ct nft_fib_ipv4",
-		},
-		{
-			// nf_tables_newchain, nf_tables_newrule: an unknown chain type or
-			// expression is ENOENT, as if the table were missing.
-			[]string{"add firewall"},
-			unix.ENOENT,
-			"this kernel's nf_tables lacks what the firewall needs (CONFIG_NFT_NAT, NFT_MASQ, NFT_CT, NFT_FIB_IPV4, NFT_FIB_IPV6)",
-			"modprobe -a nft_chain_nat nft_masq nft_nat nft_ct nft_fib_ipv4 nft_fib_ipv6",
-		},
-		{
-			// unshare(2): the limit of namespaces, not of a disk.
-			[]string{"add netns"},
-			unix.ENOSPC,
-			"there are as many network namespaces as user.max_net_namespaces allows",
-			"sysctl user.max_net_namespaces",
-		},
-		{
-			nil, unix.EPERM,
-			"operation not permitted: it needs CAP_NET_ADMIN in the namespace of the host's network",
-			"run as root",
 		},
 	}
 }

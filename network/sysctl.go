@@ -49,6 +49,11 @@ func (s *SetSysctl) Apply() error {
 		if s.Optional && errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
+		if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(s.Key, ipv6Conf) {
+			if missing := HasIPv6(); missing != nil {
+				return missing
+			}
+		}
 		if err != nil || value == s.Value {
 			return err
 		}
