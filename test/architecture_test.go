@@ -121,7 +121,7 @@ var (
 // its package initialisation would be paid at each start.
 var mayNotLink = map[string][]string{
 	"cmd/minictr":         {"net/http", "crypto/tls", "golang.org/x/net/dns/dnsmessage", "github.com/google/go-containerregistry", "github.com/klauspost", "github.com/opencontainers/image-spec", "github.com/moby"},
-	"cmd/minictr-dns":     {"net/http", "crypto/tls", "crypto/rand", "github.com/spf13", "github.com/vishvananda", "github.com/google"},
+	"cmd/minictr-dns":     {"encoding/json", "net/http", "crypto/tls", "crypto/rand", "github.com/spf13", "github.com/vishvananda", "github.com/google"},
 	"cmd/minictr-monitor": {"net", "encoding/json", "github.com/spf13", "github.com/vishvananda", "github.com/google"},
 }
 

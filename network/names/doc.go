@@ -3,7 +3,7 @@
 //
 //	runroot/names/            0700
 //	    bridge/               one directory a network; its flock(2) is the server's
-//	        11ef586f61dd…     one Record a container, JSON
+//	        11ef586f61dd…     one Record a container, see text.go
 //	    blue/
 //	        11ef586f61dd…     the same container on a second network
 //	    .blue.4f0c9d2e…       a record that is just being written

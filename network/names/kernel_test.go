@@ -1,7 +1,6 @@
 package names_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -616,9 +615,6 @@ func TestLibrary(t *testing.T) {
 	check(t, os.WriteFile(files+"/resolv.conf", []byte("nameserver 172.30.0.1\nsearch example\noptions ndots:0 edns0\n"), 0o644))
 	check(t, os.WriteFile(files+"/nsswitch.conf", []byte("hosts: dns\n"), 0o644))
 	getent := func(args string) string {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		defer cancel()
-		_ = ctx
 		return strings.Join(strings.Fields(sh(t, fmt.Sprintf(`nsenter --net=%s unshare -m sh -ec '
 			mount --bind %s/resolv.conf /etc/resolv.conf
 			test ! -e /etc/nsswitch.conf || mount --bind %s/nsswitch.conf /etc/nsswitch.conf

@@ -2,7 +2,6 @@ package names
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,26 +12,28 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/minictr/minictr/runtime/step"
 )
 
 // A Record is what the name server knows of one container on one network.
 type Record struct {
-	Container string   `json:"container"` // id; its first ShortID digits are a name, too
-	Name      string   `json:"name"`
-	Aliases   []string `json:"aliases,omitempty"` // on this network only
+	Container string // id; its first ShortID digits are a name, too
+	Name      string
+	Aliases   []string // on this network only
 
-	Address  netip.Addr `json:"address,omitzero"`  // IPv4; the zero Addr for none
-	Address6 netip.Addr `json:"address6,omitzero"` // IPv6; the zero Addr for none
+	Address  netip.Addr // IPv4; the zero Addr for none
+	Address6 netip.Addr // IPv6; the zero Addr for none
 
 	// Gateway and Gateway6 are the bridge's addresses and the lengths of the
 	// network's subnets, as in 172.17.0.1/16; the zero Prefix for none.
-	Gateway  netip.Prefix `json:"gateway,omitzero"`
-	Gateway6 netip.Prefix `json:"gateway6,omitzero"`
+	Gateway  netip.Prefix
+	Gateway6 netip.Prefix
 
 	// Internal says that the network has no way out.
-	Internal bool `json:"internal,omitempty"`
+	Internal bool
 	// Servers are the container's own (--dns), asked in place of the host's.
-	Servers []netip.Addr `json:"servers,omitempty"`
+	Servers []netip.Addr
 }
 
 // ShortID is how many digits of a container's id are a name of it.
@@ -60,11 +61,8 @@ func Read(file string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	var r Record
-	if err := json.Unmarshal(text, &r); err != nil {
-		return Record{}, fmt.Errorf("parse %s: %w", file, err)
-	}
-	return r, nil
+	r, err := parse(string(text))
+	return r, step.Fail("parse", file, err)
 }
 
 // List returns the records of a network in the order of their names. Those that
@@ -112,7 +110,7 @@ const attempts = 100
 
 // write puts the record into its file, at once or not at all.
 func write(runroot, network string, r Record) error {
-	text, err := json.Marshal(r)
+	text, err := r.text()
 	if err != nil {
 		return err
 	}
@@ -121,7 +119,7 @@ func write(runroot, network string, r Record) error {
 	temporary := temporary(runroot, network, r.Container)
 	dir := Directory(runroot, network)
 	for range attempts {
-		if err = os.WriteFile(temporary, append(text, '\n'), 0o600); err == nil {
+		if err = os.WriteFile(temporary, []byte(text), 0o600); err == nil {
 			err = os.Rename(temporary, filepath.Join(dir, r.Container))
 		}
 		if !errors.Is(err, fs.ErrNotExist) {

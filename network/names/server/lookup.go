@@ -225,3 +225,11 @@ func (d *directory) isOwn(a netip.Addr) bool {
 	own := d.networks[d.own]
 	return own != nil && slices.ContainsFunc(own.gateways, func(p netip.Prefix) bool { return p.Masked().Contains(a) })
 }
+
+// knows reports whether a container of the server's network has the address.
+func (d *directory) knows(a netip.Addr) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	own := d.networks[d.own]
+	return own != nil && own.byAddress[a] != nil
+}

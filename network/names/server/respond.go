@@ -36,3 +36,12 @@ func (s *Server) respond(packet []byte, from netip.Addr, limit int) ([]byte, *pa
 func (s *Server) isOurs(a netip.Addr) bool {
 	return slices.Contains(s.addresses, a) || s.directory.isGateway(a)
 }
+
+// payer is whose share of the places a question takes. All who are not known have one
+// together: a container can send from as many addresses as its subnet has.
+func (s *Server) payer(asker netip.Addr) netip.Addr {
+	if slices.Contains(s.addresses, asker) || s.directory.knows(asker) {
+		return asker
+	}
+	return netip.Addr{}
+}

@@ -278,6 +278,15 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+func TestPayer(t *testing.T) {
+	s := newServer(t)
+	for from, want := range map[string]string{"10.0.0.2": "10.0.0.2", "fd00::2": "fd00::2", "10.0.0.1": "10.0.0.1", "10.0.0.99": "invalid IP", "fd00::99": "invalid IP", "10.1.0.5": "invalid IP"} {
+		if got := s.payer(netip.MustParseAddr(from)).String(); got != want {
+			t.Errorf("%s: %s, want %s", from, got, want)
+		}
+	}
+}
+
 // Whatever is sent: an answer to the question that can be read and is not longer than
 // the asker can take, or a passing, or nothing.
 func FuzzRespond(f *testing.F) {

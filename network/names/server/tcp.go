@@ -71,7 +71,7 @@ func (s *Server) converse(conn net.Conn, asker netip.Addr) {
 }
 
 func (s *Server) pass(p *passing, asker netip.Addr) []byte {
-	if !s.questions.take(asker) {
+	if asker = s.payer(asker); !s.questions.take(asker) {
 		return p.query.fail(dnsmessage.RCodeServerFailure)
 	}
 	defer s.questions.free(asker)

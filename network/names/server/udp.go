@@ -38,7 +38,7 @@ func (s *Server) datagram(conn *net.UDPConn, packet []byte, from netip.AddrPort)
 		send(conn, answer, from)
 		return
 	}
-	if !s.questions.take(asker) {
+	if asker = s.payer(asker); !s.questions.take(asker) {
 		send(conn, pass.query.fail(dnsmessage.RCodeServerFailure), from)
 		return
 	}
