@@ -4,37 +4,63 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// claim locks the network's directory for a server to come, and makes it if it is
-// missing. It returns nil without an error when there is a server.
-func claim(dir string) (*os.File, error) {
-	for range attempts {
-		f, err := openDirectory(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				return nil, err
-			}
-			continue
+// insist calls f until its directory stays there while it works: ENOENT means that
+// somebody has removed it meanwhile. A directory that is just being removed can still
+// be opened, and cannot be made anew, until whoever removes it goes on.
+func insist(f func() error) error {
+	var err error
+	for i := range 100 {
+		if err = f(); !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
-		if err != nil {
-			return nil, err
-		}
-		locked, err := lockForServer(int(f.Fd()))
-		if err != nil || !locked {
-			return nil, errors.Join(err, f.Close())
-		}
-		if gone, err := removed(f); err != nil || !gone {
-			return f, err
-		}
-		if err := f.Close(); err != nil {
-			return nil, err
+		time.Sleep(time.Duration(i) * 100 * time.Microsecond) // half a second in all
+	}
+	return err
+}
+
+// makeDirectory makes the directory of a network if it is missing.
+func makeDirectory(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = os.MkdirAll(filepath.Dir(dir), 0o700)
+		if err == nil {
+			err = os.Mkdir(dir, 0o700)
 		}
 	}
-	return nil, &os.PathError{Op: "lock", Path: dir, Err: unix.ESTALE}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// claim locks the network's directory for a server to come, and makes it if it is
+// missing. It returns nil without an error when there is a server.
+func claim(dir string) (lock *os.File, err error) {
+	err = insist(func() error {
+		if err := makeDirectory(dir); err != nil {
+			return err
+		}
+		f, err := openDirectory(dir)
+		if err != nil {
+			return err
+		}
+		locked, err := lockForServer(int(f.Fd()))
+		if err == nil && locked {
+			err = named(f)
+		}
+		if err != nil || !locked {
+			return errors.Join(err, f.Close())
+		}
+		lock = f
+		return nil
+	})
+	return lock, err
 }
 
 // lockForServer takes the lock exclusively, unless a server has it. A lock that can
@@ -65,41 +91,47 @@ func Alive(runroot, network string) (bool, error) {
 	if err := valid(network); err != nil {
 		return false, err
 	}
-	alive := true
-	err := withoutServer(Directory(runroot, network), func() error { alive = false; return nil })
-	return alive && err == nil, err
+	return unserved(Directory(runroot, network), func() error { return nil })
 }
 
 // sweep removes the network's directory when it is empty and there is no server,
 // which would do it itself.
 func sweep(dir string) error {
-	return withoutServer(dir, func() error {
-		if err := unix.Rmdir(dir); err != unix.ENOTEMPTY && err != unix.ENOENT {
-			return os.NewSyscallError("rmdir", err)
+	_, err := unserved(dir, func() error {
+		err := unix.Rmdir(dir)
+		if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.ENOENT) { // another one swept
+			return nil
 		}
-		return nil
+		return os.NewSyscallError("rmdir", err)
 	})
+	return err
 }
 
-// withoutServer calls f when there is no server, and keeps one from starting
-// meanwhile. A starter waits: see lockForServer.
-func withoutServer(dir string, f func() error) error {
-	d, err := openDirectory(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f()
-	}
-	if err != nil {
-		return err
-	}
-	defer d.Close() // it was only looked at; the lock goes with it
-	err = flock(int(d.Fd()), unix.LOCK_SH)
-	switch {
-	case errors.Is(err, unix.EWOULDBLOCK):
-		return nil
-	case err != nil:
-		return &os.PathError{Op: "flock", Path: dir, Err: err}
-	}
-	return f()
+// unserved calls f when the directory is there and has no server, and keeps one from
+// starting meanwhile: its starter waits, see lockForServer. It reports whether there
+// is a server.
+func unserved(dir string, f func() error) (served bool, err error) {
+	err = insist(func() error {
+		d, err := openDirectory(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = flock(int(d.Fd()), unix.LOCK_SH)
+		if served = errors.Is(err, unix.EWOULDBLOCK); served {
+			return d.Close()
+		}
+		if err == nil {
+			err = named(d)
+		}
+		if err == nil { // what is locked is what dir names
+			err = f()
+		}
+		return errors.Join(err, d.Close())
+	})
+	return served, err
 }
 
 func openDirectory(dir string) (*os.File, error) {
@@ -123,11 +155,15 @@ func flock(fd, how int) error {
 	}
 }
 
-// removed reports whether the open directory has no name any more.
-func removed(f *os.File) (bool, error) {
+// named returns ENOENT when the open directory has lost its name.
+func named(f *os.File) error {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return false, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	err := unix.Fstat(int(f.Fd()), &st)
+	if err == nil && st.Nlink == 0 {
+		err = unix.ENOENT
 	}
-	return st.Nlink == 0, nil
+	if err != nil {
+		return &os.PathError{Op: "lock", Path: f.Name(), Err: err}
+	}
+	return nil
 }

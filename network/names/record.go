@@ -105,9 +105,6 @@ func valid(names ...string) error {
 	return nil
 }
 
-// attempts is how often a directory that vanishes is made anew.
-const attempts = 100
-
 // write puts the record into its file, at once or not at all.
 func write(runroot, network string, r Record) error {
 	text, err := r.text()
@@ -118,17 +115,15 @@ func write(runroot, network string, r Record) error {
 	// the server.
 	temporary := temporary(runroot, network, r.Container)
 	dir := Directory(runroot, network)
-	for range attempts {
-		if err = os.WriteFile(temporary, []byte(text), 0o600); err == nil {
-			err = os.Rename(temporary, filepath.Join(dir, r.Container))
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+	err = insist(func() error {
+		if err := makeDirectory(dir); err != nil {
 			return err
 		}
-	}
+		if err := os.WriteFile(temporary, []byte(text), 0o600); err != nil {
+			return err
+		}
+		return os.Rename(temporary, filepath.Join(dir, r.Container))
+	})
 	if err != nil {
 		return errors.Join(err, unlink(temporary))
 	}
