@@ -249,10 +249,10 @@ func TestServersThatDoNotAnswer(t *testing.T) {
 	}{
 		// Nobody there: ICMP says so at once. A server that is silent is left behind
 		// after a second.
-		{[]string{"127.0.0.1"}, "ok.", dnsmessage.RCodeServerFailure, 0, 500 * time.Millisecond},
-		{[]string{"127.0.0.1", up.address.String()}, "ok.", dnsmessage.RCodeSuccess, 0, 500 * time.Millisecond},
-		{[]string{"198.51.100.1", up.address.String()}, "ok.", dnsmessage.RCodeSuccess, 0, 500 * time.Millisecond}, // no route
-		{[]string{up.address.String()}, "silent.", dnsmessage.RCodeServerFailure, 4 * time.Second, 4900 * time.Millisecond},
+		{[]string{"127.0.0.1"}, "ok.", dnsmessage.RCodeServerFailure, 0, 950 * time.Millisecond},
+		{[]string{"127.0.0.1", up.address.String()}, "ok.", dnsmessage.RCodeSuccess, 0, 950 * time.Millisecond},
+		{[]string{"198.51.100.1", up.address.String()}, "ok.", dnsmessage.RCodeSuccess, 0, 950 * time.Millisecond}, // no route
+		{[]string{up.address.String()}, "silent.", dnsmessage.RCodeServerFailure, 4 * time.Second, 5 * time.Second},
 	} {
 		w.resolvConf("nameserver " + strings.Join(row.servers, "\nnameserver ") + "\n")
 		for _, network := range []string{"udp", "tcp"} {

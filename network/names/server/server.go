@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -38,7 +39,11 @@ type Server struct {
 }
 
 // A door is a socket that is served.
-type door interface{ Close() error }
+type door struct {
+	io.Closer
+	address netip.Addr
+	serve   func() // until it is closed
+}
 
 // Run serves until the network has had no record for a while, or until its
 // directory has been removed by somebody else.
@@ -117,51 +122,51 @@ func (s *Server) leave() (gone bool, err error) {
 // open begins to serve the sockets, and takes them over.
 func (s *Server) open(sockets []*os.File) error {
 	for _, f := range sockets {
-		d, address, err := s.serve(f)
+		d, err := s.door(f)
 		if err != nil {
 			return err
 		}
 		s.doors = append(s.doors, d)
-		if !slices.Contains(s.addresses, address) {
-			s.addresses = append(s.addresses, address)
+		if !slices.Contains(s.addresses, d.address) {
+			s.addresses = append(s.addresses, d.address)
 		}
 		if err := f.Close(); err != nil { // package net has a copy
 			return err
 		}
 	}
+	for _, d := range s.doors {
+		go d.serve()
+	}
 	return nil
 }
 
-func (s *Server) serve(f *os.File) (door, netip.Addr, error) {
+func (s *Server) door(f *os.File) (door, error) {
 	kind, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil {
-		return nil, netip.Addr{}, os.NewSyscallError("getsockopt", err)
+		return door{}, os.NewSyscallError("getsockopt", err)
 	}
-	if kind == unix.SOCK_DGRAM {
-		conn, err := net.FilePacketConn(f)
+	if kind == unix.SOCK_STREAM {
+		listener, err := net.FileListener(f)
 		if err != nil {
-			return nil, netip.Addr{}, err
+			return door{}, err
 		}
-		udp, ok := conn.(*net.UDPConn)
-		if !ok {
-			return nil, netip.Addr{}, errors.ErrUnsupported
-		}
-		go s.serveUDP(udp)
-		return udp, addressOf(udp.LocalAddr()), nil
+		return door{listener, addressOf(listener.Addr()), func() { s.serveTCP(listener) }}, nil
 	}
-	listener, err := net.FileListener(f)
+	conn, err := net.FilePacketConn(f)
 	if err != nil {
-		return nil, netip.Addr{}, err
+		return door{}, err
 	}
-	go s.serveTCP(listener)
-	return listener, addressOf(listener.Addr()), nil
+	udp, ok := conn.(*net.UDPConn)
+	if !ok {
+		return door{}, errors.ErrUnsupported
+	}
+	return door{udp, addressOf(udp.LocalAddr()), func() { s.serveUDP(udp) }}, nil
 }
 
 func (s *Server) close() {
 	for _, d := range s.doors {
 		_ = d.Close() // nothing more is expected of it
 	}
-	s.doors = nil
 }
 
 // addressOf is the address without the port.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -60,7 +61,7 @@ func send(conn *net.UDPConn, answer []byte, to netip.AddrPort) {
 type link struct {
 	name   string
 	socket int // for ioctl(2)
-	index  uint32
+	index  atomic.Uint32
 }
 
 func newLink(name string) (*link, error) {
@@ -78,15 +79,15 @@ const loopback = 1
 // or from this host itself.
 func (l *link) isWayOf(control []byte) bool {
 	index := arrival(control)
-	if index == loopback || index != 0 && index == l.index {
+	if index == loopback || index != 0 && index == l.index.Load() {
 		return true
 	}
 	request, err := unix.NewIfreq(l.name)
 	if err != nil || unix.IoctlIfreq(l.socket, unix.SIOCGIFINDEX, request) != nil {
 		return false
 	}
-	l.index = request.Uint32()
-	return index == l.index
+	l.index.Store(request.Uint32())
+	return index == request.Uint32()
 }
 
 // arrival reads the number of the interface from IP_PKTINFO (ip(7)) or IPV6_PKTINFO
