@@ -247,7 +247,7 @@ func (s *AddRoute) Check() error {
 
 // Words says the step in plain words.
 func (s *AddRoute) Words() string {
-	return fmt.Sprintf("send everything else from the container to the gateway %s", s.Gateway)
+	return fmt.Sprintf("send everything else from %s to the gateway %s", s.Netns.whose(), s.Gateway)
 }
 
 func (s *AddRoute) String() string {

@@ -24,7 +24,7 @@ func Change(from, to *Config) []step.Step {
 			list = append(append(list, SharedOf(e)...), attach(e, to.Netns, &place{netns: to.Netns})...)
 		}
 	}
-	return slices.Concat(list, come, published)
+	return from.Guest.around(slices.Concat(list, come, published), from, to)
 }
 
 // reroute moves the default routes of the endpoints that stay.
@@ -51,6 +51,7 @@ func (c *Config) Without(network string) *Config {
 	other := *c
 	other.Endpoints = slices.DeleteFunc(slices.Clone(c.Endpoints), func(e Endpoint) bool { return e.Network.Name == network })
 	chooseDefault(other.Endpoints)
+	other.keepRoutes()
 	return &other
 }
 
@@ -59,6 +60,7 @@ func (c *Config) With(e Endpoint) *Config {
 	other := *c
 	other.Endpoints = append(slices.Clone(c.Endpoints), e)
 	chooseDefault(other.Endpoints)
+	other.keepRoutes()
 	return &other
 }
 
@@ -107,7 +109,7 @@ func (s *Detach) Check() error {
 
 // Words says the step in plain words.
 func (s *Detach) Words() string {
-	return "pull the cable to the network " + s.Endpoint.Network.Name + " out of the container: with one end goes the other"
+	return "pull the cable to the network " + s.Endpoint.Network.Name + " out of " + s.Netns.whose() + ": with one end goes the other"
 }
 
 func (s *Detach) String() string { return "ip link del " + s.Endpoint.Interface.Host }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/minictr/minictr/runtime/step"
 )
 
 // A Mode is the kind of network a container has, as in docker run --network.
@@ -61,6 +63,8 @@ type Config struct {
 	// on, in the order of its interfaces, and what it publishes.
 	Endpoints []Endpoint `json:"endpoints,omitempty"`
 	Ports     []Port     `json:"ports,omitempty"`
+	// Guest is set of a namespace that is somebody else's.
+	Guest *Guest `json:"guest,omitempty"`
 }
 
 // An Endpoint is a container's place on a network.
@@ -174,6 +178,8 @@ type Netns struct {
 	// Inode, when set, is the namespace that Path must lead to. It keeps a
 	// late undo from reaching a stranger through a process id used again.
 	Inode uint64 `json:"inode,omitempty"`
+	// Foreign says that it is somebody else's: a Guest's.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
 // netnsDir is where ip-netns(8) keeps named namespaces.
@@ -195,7 +201,7 @@ func (n Netns) ip() string {
 	if n.here() {
 		return "ip"
 	}
-	return "ip -n " + n.Name
+	return "ip -n " + step.Quote(n.Name)
 }
 
 // where says in words where the namespace is, to be put behind a noun.
@@ -203,5 +209,13 @@ func (n Netns) where() string {
 	if n.here() {
 		return ""
 	}
-	return " in the container"
+	return " in " + n.whose()
+}
+
+// whose says in words what the namespace is.
+func (n Netns) whose() string {
+	if n.Foreign {
+		return "the network namespace " + n.Name
+	}
+	return "the container"
 }

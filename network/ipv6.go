@@ -63,6 +63,9 @@ type SetLinkDefaults struct {
 	Link  string // the link that will be born: Check looks at what it has
 	IPv6  bool
 	Netns Netns
+	// Born says that the link is there, if not up, and is set itself: the links to
+	// come are not all ours.
+	Born bool
 
 	at  *place
 	was []setting // what Apply has changed
@@ -84,6 +87,14 @@ func (s *SetLinkDefaults) settings() []setting {
 	}
 }
 
+// conf is whose sysctls are set.
+func (s *SetLinkDefaults) conf() string {
+	if s.Born {
+		return s.Link
+	}
+	return "default"
+}
+
 func (s *SetLinkDefaults) object() string {
 	if s.IPv6 {
 		return "IPv6 of " + s.Link + s.Netns.where()
@@ -95,7 +106,7 @@ func (s *SetLinkDefaults) object() string {
 func (s *SetLinkDefaults) Apply() error {
 	err := s.at.visit(s.Netns, func() error {
 		for _, x := range s.settings() {
-			path := "/proc/sys/" + ipv6Conf + "default/" + x.name
+			path := "/proc/sys/" + ipv6Conf + s.conf() + "/" + x.name
 			value, err := readSysctl(path)
 			if errors.Is(err, fs.ErrNotExist) {
 				return s.without()
@@ -167,6 +178,9 @@ func (s *SetLinkDefaults) Check() error {
 
 // Words says the step in plain words.
 func (s *SetLinkDefaults) Words() string {
+	if s.IPv6 && s.Born {
+		return s.Link + " has IPv6, but takes no address or route from what others advertise"
+	}
 	if s.IPv6 {
 		return s.Link + " will have IPv6, but take no address or route from what others advertise"
 	}
@@ -174,14 +188,14 @@ func (s *SetLinkDefaults) Words() string {
 }
 
 func (s *SetLinkDefaults) String() string {
-	command := "ip netns exec " + s.Netns.Name + " sysctl -q -w"
+	command := "ip netns exec " + step.Quote(s.Netns.Name) + " sysctl -q -w"
 	if !s.IPv6 {
-		command = "ip netns exec " + s.Netns.Name + " sysctl -q -e -w" // no error when there is no such key
+		command = "ip netns exec " + step.Quote(s.Netns.Name) + " sysctl -q -e -w" // no error when there is no such key
 	}
 	var b strings.Builder
 	b.WriteString(command)
 	for _, x := range s.settings() {
-		b.WriteString(" " + ipv6Conf + "default/" + x.name + "=" + x.value)
+		b.WriteString(" " + ipv6Conf + s.conf() + "/" + x.name + "=" + x.value)
 	}
 	return b.String()
 }

@@ -224,7 +224,7 @@ func (s *AddVeth) Check() error {
 func (s *AddVeth) compare(host, peer *link) error {
 	switch {
 	case host.peer != peer.index || peer.peer != host.index:
-		return fmt.Errorf("%s in the container is not its other end", s.Peer)
+		return fmt.Errorf("%s%s is not its other end", s.Peer, s.Netns.where())
 	case peer.mac != s.MAC:
 		return fmt.Errorf("its peer %s has hardware address %s, not %s", s.Peer, peer.mac, s.MAC)
 	case peer.mtu != s.MTU:
@@ -235,12 +235,12 @@ func (s *AddVeth) compare(host, peer *link) error {
 
 // Words says the step in plain words.
 func (s *AddVeth) Words() string {
-	return fmt.Sprintf("lay a cable: one end %s on the bridge %s, the other %s in the container", s.Host, s.Bridge, s.Peer)
+	return fmt.Sprintf("lay a cable: one end %s on the bridge %s, the other %s%s", s.Host, s.Bridge, s.Peer, s.Netns.where())
 }
 
 func (s *AddVeth) String() string {
 	return fmt.Sprintf("ip link add %s up mtu %d master %s type veth peer name %s address %s mtu %d netns %s",
-		s.Host, s.MTU, s.Bridge, s.Peer, s.MAC, s.MTU, s.Netns.Name)
+		s.Host, s.MTU, s.Bridge, s.Peer, s.MAC, s.MTU, step.Quote(s.Netns.Name))
 }
 
 // SetLinkUp switches a link on. On the host, Undo switches it off again only if
@@ -249,6 +249,9 @@ type SetLinkUp struct {
 	Link  string
 	Netns Netns
 	Lease Lease // on the host
+	// KeepAddress says that lo had addresses while it was down; else the kernel
+	// gives it one, which goes with Undo.
+	KeepAddress bool
 
 	at   *place
 	made bool
@@ -283,16 +286,16 @@ func (s *SetLinkUp) Undo() error {
 			return nil
 		}
 		s.made = false
-		return s.Lease.unused(false, func() error { return c.setDown(s.Link) })
+		return s.Lease.unused(false, func() error { return c.setDown(s.Link, s.KeepAddress) })
 	})
 	return explain("set link down", s.Link+s.Netns.where(), err)
 }
 
-func (c *conn) setDown(name string) error {
+func (c *conn) setDown(name string, keep bool) error {
 	if err := c.setFlags(name, 0); err != nil && !errors.Is(err, unix.ENODEV) {
 		return err
 	}
-	if name != "lo" {
+	if name != "lo" || keep {
 		return nil
 	}
 	// Coming up, lo was given 127.0.0.1/8 (inetdev_event, NETDEV_UP); going

@@ -22,6 +22,7 @@ type LinkNetns struct {
 	Dir  string // NetnsDir of the runroot
 	Name string // the container's
 	Pid  int
+	Path string // of another namespace than a process's
 }
 
 // NetnsDir is where the names of network namespaces are: /run/netns, as
@@ -30,8 +31,13 @@ type LinkNetns struct {
 // way.
 func NetnsDir(runroot string) string { return filepath.Join(filepath.Dir(runroot), "netns") }
 
-func (s *LinkNetns) path() string   { return filepath.Join(s.Dir, s.Name) }
-func (s *LinkNetns) target() string { return fmt.Sprintf("/proc/%d/ns/net", s.Pid) }
+func (s *LinkNetns) path() string { return filepath.Join(s.Dir, s.Name) }
+func (s *LinkNetns) target() string {
+	if s.Path != "" {
+		return s.Path
+	}
+	return fmt.Sprintf("/proc/%d/ns/net", s.Pid)
+}
 
 // Apply makes the link. One of a process that is gone is replaced; any other name
 // in use is an error (EEXIST).
@@ -51,14 +57,20 @@ func (s *LinkNetns) Apply() error {
 	return step.Fail("name the network namespace", s.Name, err)
 }
 
-// stale reports whether the name is a link of a process that is gone.
+// stale reports whether the name is a link of a process that is gone. Such a link is
+// nobody's but ours, or of who made it by hand for a container that is gone, too.
 func (s *LinkNetns) stale() bool {
 	target, err := os.Readlink(s.path())
 	if err != nil || !strings.HasPrefix(target, "/proc/") || !strings.HasSuffix(target, "/ns/net") {
 		return false
 	}
 	_, err = os.Stat(s.path())
-	return errors.Is(err, fs.ErrNotExist) || target == s.target()
+	if errors.Is(err, fs.ErrNotExist) || target == s.target() {
+		return true
+	}
+	// Its number is another process's by now, one of the host.
+	own, err := Netns{Path: s.path()}.isOwn()
+	return err == nil && own && target != "/proc/1/ns/net" // whoever made that meant the host
 }
 
 // Undo takes the name away, if it is still this container's.
@@ -87,7 +99,12 @@ func (s *LinkNetns) Check() error {
 
 // Words says the step in plain words.
 func (s *LinkNetns) Words() string {
+	if s.Path != "" {
+		return "let ip netns know the network namespace as " + s.Name
+	}
 	return "let ip netns know the container's network as " + s.Name
 }
 
-func (s *LinkNetns) String() string { return "ln -s " + s.target() + " " + s.path() }
+func (s *LinkNetns) String() string {
+	return "ln -s " + step.Quote(s.target()) + " " + step.Quote(s.path())
+}

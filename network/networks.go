@@ -105,12 +105,20 @@ func (s *State) read(c *conn) error {
 // InUseError says what keeps a network from being removed.
 type InUseError struct {
 	Containers []string // ids of live containers that have a lease
+	Adopted    []string // names of network namespaces that are adopted
 	Ports      []string // links on the bridge that are not ours
 }
 
 func (e *InUseError) Error() string {
+	var users []string
 	if len(e.Containers) > 0 {
-		return "in use by container " + strings.Join(e.Containers, ", ")
+		users = append(users, "container "+strings.Join(e.Containers, ", "))
+	}
+	if len(e.Adopted) > 0 {
+		users = append(users, "the adopted network namespace "+strings.Join(e.Adopted, ", "))
+	}
+	if len(users) > 0 {
+		return "in use by " + strings.Join(users, " and ")
 	}
 	return "the bridge has ports that minictr did not make: " + strings.Join(e.Ports, ", ")
 }

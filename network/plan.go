@@ -84,6 +84,9 @@ func attach(e Endpoint, ns Netns, inside *place) []step.Step {
 		list = append(list, &AddAddress{Link: i.Name, Address: a, Netns: ns, at: inside.use()})
 	}
 	list = append(list, &SetLinkUp{Link: i.Name, Netns: ns, at: inside.use()})
+	if ns.Foreign {
+		list = onLink(list)
+	}
 	return append(list, routes(e, ns, inside)...)
 }
 

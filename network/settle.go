@@ -44,5 +44,12 @@ func Settle(a, b *Config) error {
 		}
 	}
 	errs = append(errs, step.Run(Publish(both), nil))
+	began := a
+	if len(a.Endpoints) == 0 {
+		began = b
+	}
+	for _, s := range a.Guest.around(nil, began, both) { // with the last network, lo
+		errs = append(errs, s.Apply())
+	}
 	return errors.Join(errs...)
 }

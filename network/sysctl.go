@@ -141,7 +141,7 @@ func (s *SetSysctl) Words() string { return s.Why }
 func (s *SetSysctl) String() string {
 	var b strings.Builder
 	if !s.Netns.here() {
-		b.WriteString("ip netns exec " + s.Netns.Name + " ")
+		b.WriteString("ip netns exec " + step.Quote(s.Netns.Name) + " ")
 	}
 	b.WriteString("sysctl -q ")
 	if s.Optional {

@@ -70,8 +70,10 @@ func (l *launch) linkNetns() error {
 	return err
 }
 
-func (l *launch) warn(text string) {
-	if l.watch.Warn != nil {
-		l.watch.Warn(text)
+func (l *launch) warn(text string) { l.watch.warn(text) }
+
+func (w Watch) warn(text string) {
+	if w.Warn != nil {
+		w.Warn(text)
 	}
 }

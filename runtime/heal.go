@@ -33,7 +33,7 @@ func (r *Runtime) Heal() error {
 			}
 		}
 	}
-	errs = append(errs, r.healNetworks(), r.Volumes().Heal())
+	errs = append(errs, r.healAdopted(), r.healNetworks(), r.Volumes().Heal())
 	return errors.Join(errs...)
 }
 

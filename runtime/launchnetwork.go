@@ -54,7 +54,7 @@ func (l *launch) makeNetwork() error {
 	if err := l.apply(shared...); err != nil {
 		return err
 	}
-	l.tellForwarding(shared)
+	l.watch.tellForwarding(shared)
 	l.restoreOthers(shared)
 	if l.lateNetwork() {
 		return nil
@@ -86,16 +86,16 @@ func (l *launch) plugIn() error {
 
 // tellForwarding says so when ip_forward was off: it changes what the host does
 // for others too.
-func (l *launch) tellForwarding(steps []step.Step) {
+func (w Watch) tellForwarding(steps []step.Step) {
 	for _, s := range steps {
 		switch s := s.(type) {
 		case *network.SetSysctl:
 			if was, changed := s.Changed(); changed && s.Key == "net/ipv4/ip_forward" {
-				l.warn("net.ipv4.ip_forward was " + was + " and is 1 now: the host passes packets on between its links")
+				w.warn("net.ipv4.ip_forward was " + was + " and is 1 now: the host passes packets on between its links")
 			}
 		case *network.ForwardIPv6:
 			if _, changed := s.Changed(); changed {
-				l.warn("net.ipv6.conf.all.forwarding was 0 and is 1 now: the host passes IPv6 packets on between its links")
+				w.warn("net.ipv6.conf.all.forwarding was 0 and is 1 now: the host passes IPv6 packets on between its links")
 			}
 		}
 	}

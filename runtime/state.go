@@ -31,6 +31,7 @@ import (
 //	        state.json           the running process (State)
 //	        exit                 its exit status, written by the monitor
 //	        paused               it stands still; flock(2) says whether who did that lives
+//	    adopted/                 network namespaces of others, see adopt.go
 //
 // A container is running when state.json names a process that lives. Whoever
 // started it (minictr run) or looks after it (its monitor) holds the lock; when
@@ -138,7 +139,10 @@ func (r *Runtime) flock(id string, how int) (*lock, error) {
 // it runs, or a process looks after it that starts or ends it.
 func (r *Runtime) holds(id string) bool {
 	l, err := r.flock(id, unix.LOCK_SH|unix.LOCK_NB)
-	if errors.Is(err, fs.ErrNotExist) { // gone, or below another --root
+	if errors.Is(err, fs.ErrNotExist) { // gone, below another --root, or not a container
+		if a, err := r.adopted(id); err != nil || a != nil {
+			return err != nil || a.alive()
+		}
 		_, err := os.Lstat(r.running(id))
 		return !errors.Is(err, fs.ErrNotExist)
 	}

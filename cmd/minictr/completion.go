@@ -58,6 +58,8 @@ func completions() []completion {
 		{"volume rm", (*app).volumeNames, (*app).volumeNames},
 		{"network inspect", (*app).networkNames, (*app).networkNames},
 		{"network rm", (*app).networkNames, (*app).networkNames},
+		{"network adopt", (*app).netnsNames, nothing},
+		{"network release", (*app).adoptedNames, nothing},
 	}
 }
 
@@ -98,6 +100,9 @@ func (a *app) complete(c *cobra.Command) error {
 			errs = append(errs, c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
 		}
 	}
+	if path == "network adopt" || path == "network release" {
+		errs = append(errs, c.RegisterFlagCompletionFunc("network", a.ofFlag((*app).networkNames)))
+	}
 	for flag, list := range map[string]words{"volume": (*app).volumePrefixes, "volumes-from": (*app).containerNames} {
 		if name == "run" && c.Flags().Lookup(flag) != nil {
 			errs = append(errs, c.RegisterFlagCompletionFunc(flag, a.beginnings(list)))
@@ -133,6 +138,14 @@ func (a *app) beginnings(list words) cobra.CompletionFunc {
 	return func(_ *cobra.Command, _ []string, beginning string) ([]string, cobra.ShellCompDirective) {
 		found := slices.DeleteFunc(list(a), func(w string) bool { return !strings.HasPrefix(w, beginning) })
 		return found, cobra.ShellCompDirectiveNoSpace
+	}
+}
+
+// ofFlag completes the value of a flag.
+func (a *app) ofFlag(list words) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, beginning string) ([]string, cobra.ShellCompDirective) {
+		found := slices.DeleteFunc(list(a), func(w string) bool { return !strings.HasPrefix(w, beginning) })
+		return found, cobra.ShellCompDirectiveNoFileComp
 	}
 }
 

@@ -122,6 +122,9 @@ func hint(err error) string {
 	if errors.As(err, &h) {
 		return h.Hint()
 	}
+	if c := (*network.Cause)(nil); errors.As(err, &c) && c.Hint != "" {
+		return c.Hint
+	}
 	for _, row := range hints {
 		if row.matches(err) {
 			return row.hint
@@ -146,7 +149,9 @@ var hints = []struct {
 	{is[*volume.InUseError], "remove those containers first; minictr ps -a --filter volume=NAME lists them"},
 	{is[*volume.NotFoundError], "minictr volume ls lists the volumes"},
 	{is[*notFoundError], "minictr ps -a lists all containers, minictr images all images"},
+	{isAdoptedInUse, "minictr network release NAMESPACE gives it back; minictr network adopted lists them"},
 	{is[*network.InUseError], "minictr ps --filter network=NETWORK lists the containers; stop them first, or disconnect them"},
+	{is[*runtime.NotAdoptedError], "minictr network adopted lists those that are"},
 	{is[*rootfs.ReplaceError], "remove what is there first, or copy to another name"},
 	{is[*runtime.CompressedError], "decompress it on the way: gzip -dc FILE | minictr cp - NAME:DIR (or bzip2, xz, zstd)"},
 	{is[*runtime.ReadOnlyError], "a container that is not --read-only, or another path of it, can be written to"},
@@ -162,6 +167,11 @@ func is[T error](err error) bool {
 }
 
 func isNetworkNotFound(err error) bool { return errors.Is(err, network.ErrNotFound) }
+
+func isAdoptedInUse(err error) bool {
+	inUse := (*network.InUseError)(nil)
+	return errors.As(err, &inUse) && len(inUse.Adopted) > 0
+}
 
 func isRoot(err error) bool {
 	return unix.Geteuid() != 0 && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES))

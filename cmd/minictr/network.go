@@ -21,6 +21,9 @@ func networkCommands() []command {
 		{"rm", "", "remove networks that no container uses", networkRmCommand},
 		{"connect", "", "put a container on a network", networkConnectCommand},
 		{"disconnect", "", "take a container off a network", networkDisconnectCommand},
+		{"adopt", "", "put a network namespace of others on a network", networkAdoptCommand},
+		{"release", "", "give an adopted network namespace back as it was", networkReleaseCommand},
+		{"adopted", "", "list the adopted network namespaces", networkAdoptedCommand},
 		{"prune", "", "remove all networks that no container uses", networkPruneCommand},
 	}
 }
@@ -169,7 +172,8 @@ type bridgeView struct {
 	Ports      []string
 }
 
-// inspectNetwork describes a network and the containers on it.
+// inspectNetwork describes a network, and the containers and adopted namespaces on
+// it.
 func (a *app) inspectNetwork(name string) (any, error) {
 	s, err := a.runtime().Networks().Inspect(name)
 	if err != nil {
@@ -179,7 +183,15 @@ func (a *app) inspectNetwork(name string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newNetworkView(s, containers), nil
+	adopted, err := a.runtime().Adoptions()
+	if err != nil {
+		return nil, err
+	}
+	v := newNetworkView(s, containers)
+	for _, namespace := range adopted {
+		v.addAdopted(namespace)
+	}
+	return v, nil
 }
 
 func newNetworkView(s *network.State, containers []*runtime.Container) *networkView {
@@ -220,14 +232,20 @@ func (v *networkView) addMember(c *runtime.Container) {
 	if c.Status != runtime.Running || !slices.Contains(networkNames(c.Config), v.Name) {
 		return
 	}
-	m := memberView{Name: c.Config.Name}
-	if n := c.State.Network; n != nil {
-		if e := n.Endpoint(v.Name); e != nil {
-			m.EndpointID, m.MacAddress = e.Interface.Host, e.Interface.MAC
-			m.IPv4Address, m.IPv6Address = prefixText(e.Interface.Address), prefixText(e.Interface.Address6)
-		}
+	var e *network.Endpoint
+	if c.State.Network != nil {
+		e = c.State.Network.Endpoint(v.Name)
 	}
-	v.Containers[c.Config.ID] = m
+	v.Containers[c.Config.ID] = newMemberView(c.Config.Name, e)
+}
+
+func newMemberView(name string, e *network.Endpoint) memberView {
+	m := memberView{Name: name}
+	if e != nil {
+		m.EndpointID, m.MacAddress = e.Interface.Host, e.Interface.MAC
+		m.IPv4Address, m.IPv6Address = prefixText(e.Interface.Address), prefixText(e.Interface.Address6)
+	}
+	return m
 }
 
 func prefixText(p netip.Prefix) string {
