@@ -14,6 +14,10 @@ type HostsRequest struct {
 	// Add are the arguments of --add-host: NAME:ADDRESS or NAME=ADDRESS, where
 	// the address may be host-gateway, and an IPv6 address may be in brackets.
 	Add []string
+
+	// Base, when not nil, stands in the place of what all containers have: the file
+	// of a network namespace that the container joins.
+	Base []byte
 }
 
 // hostsHead is the part that all containers share, as Docker writes it.
@@ -28,7 +32,13 @@ ff02::2	ip6-allrouters
 // Hosts returns the content of a container's /etc/hosts, see hosts(5).
 func Hosts(r HostsRequest) (string, error) {
 	var b strings.Builder
-	b.WriteString(hostsHead)
+	if r.Base == nil {
+		r.Base = []byte(hostsHead)
+	}
+	b.Write(r.Base)
+	if len(r.Base) > 0 && r.Base[len(r.Base)-1] != '\n' {
+		b.WriteByte('\n')
+	}
 	for _, text := range r.Add {
 		name, address, err := parseAddHost(text, hostAddress(r.Endpoints))
 		if err != nil {

@@ -79,8 +79,9 @@ type ResolvRequest struct {
 	Search  []string // --dns-search; "." alone means none
 	Options []string // --dns-option
 
-	// HostNetwork says that the container shares the host's network, and with
-	// it its loopback.
+	// HostNetwork says that the container shares the network that Host was written
+	// for, and with it its loopback: the host's, or that of a namespace that has a
+	// file of its own.
 	HostNetwork bool
 }
 

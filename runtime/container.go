@@ -286,7 +286,7 @@ func (r *Runtime) List() ([]*Container, error) {
 }
 
 // Rename gives the container another name.
-func (r *Runtime) Rename(name, to string) error {
+func (r *Runtime) Rename(name, to string, w Watch) error {
 	if err := ValidateName(to); err != nil {
 		return err
 	}
@@ -302,15 +302,15 @@ func (r *Runtime) Rename(name, to string) error {
 	if err := replace(r.lasting(c.Config.ID, "config.json"), c.Config); err != nil {
 		return errors.Join(err, r.freeName(to, c.Config.ID))
 	}
-	return errors.Join(r.freeName(old, c.Config.ID), r.renameNetwork(c, old))
+	return errors.Join(r.freeName(old, c.Config.ID), r.renameNetwork(c, old, w))
 }
 
 // renameNetwork gives what bears the name of a running container the new one.
-func (r *Runtime) renameNetwork(c *Container, old string) error {
+func (r *Runtime) renameNetwork(c *Container, old string, w Watch) error {
 	if c.Status != Running || !c.Config.ownNetwork() {
 		return nil
 	}
-	return r.netnsLink(old, c.State.Pid).Rename(c.Config.Name)
+	return w.tellUnnamed(r.netnsLink(old, c.State.Pid).Rename(c.Config.Name))
 }
 
 // Signal sends a signal to the container's first process, through a pidfd, so

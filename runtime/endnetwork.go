@@ -62,12 +62,16 @@ func (l *launch) linkNetns() error {
 	if !l.config.ownNetwork() {
 		return nil
 	}
-	err := l.apply(l.netnsLink(l.config.Name, l.pid))
-	if errors.Is(err, fs.ErrExist) {
-		l.warn(err.Error() + ": ip netns does not know the container by it")
-		return nil
+	return l.watch.tellUnnamed(l.apply(l.netnsLink(l.config.Name, l.pid)))
+}
+
+// tellUnnamed makes a warning of the error that a name is another namespace's.
+func (w Watch) tellUnnamed(err error) error {
+	if !errors.Is(err, fs.ErrExist) {
+		return err
 	}
-	return err
+	w.warn(err.Error() + ": ip netns does not know the container by it")
+	return nil
 }
 
 func (l *launch) warn(text string) { l.watch.warn(text) }

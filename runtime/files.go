@@ -90,7 +90,24 @@ func (l *launch) hostsFile() (string, error) {
 	if n != nil {
 		r.Endpoints = n.Endpoints
 	}
+	var err error
+	if r.Base, err = l.netnsFile("hosts"); err != nil {
+		return "", err
+	}
 	return network.Hosts(r)
+}
+
+// netnsFile is the file that ip-netns(8) keeps for the namespace that the container
+// joins, or the one does that it shares the network of; nil without one.
+func (l *launch) netnsFile(name string) ([]byte, error) {
+	n := l.config.Network
+	if l.host != nil {
+		n = l.host.Config.Network
+	}
+	if n.Mode != string(network.Namespace) {
+		return nil, nil
+	}
+	return network.NetnsFile(n.Join, name)
 }
 
 func (l *launch) resolvFile() (string, error) {
@@ -102,6 +119,13 @@ func (l *launch) resolvFile() (string, error) {
 	r := network.ResolvRequest{Servers: d.Servers, Search: d.Search, Options: d.Options, HostNetwork: mode == "host"}
 	if err := r.ReadResolvConf("/"); err != nil {
 		return "", err
+	}
+	own, err := l.netnsFile("resolv.conf")
+	if err != nil {
+		return "", err
+	}
+	if own != nil {
+		r.Host, r.HostNetwork = own, true
 	}
 	content, warning, err := network.ResolvConf(r)
 	if warning != "" && mode == "bridge" && l.watch.Warn != nil {

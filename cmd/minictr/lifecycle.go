@@ -113,7 +113,9 @@ func rmCommand(a *app) *cobra.Command {
 func renameCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "rename CONTAINER NAME", Args: cobra.ExactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error { return a.runtime().Rename(args[0], args[1]) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.runtime().Rename(args[0], args[1], a.watch(false))
+		},
 	}
 }
 
