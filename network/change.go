@@ -15,13 +15,16 @@ func Change(from, to *Config) []step.Step {
 	list, published := republish(from, to)
 	for _, e := range from.Endpoints {
 		if to.Endpoint(e.Network.Name) == nil {
+			if e.Network.hasNames() {
+				list = append(list, &RemoveName{nameOf(from, e)})
+			}
 			list = append(list, &Detach{Endpoint: e, Netns: from.Netns})
 		}
 	}
 	list = append(list, gone...)
 	for _, e := range to.Endpoints {
 		if from.Endpoint(e.Network.Name) == nil {
-			list = append(append(list, SharedOf(e)...), attach(e, to.Netns, &place{netns: to.Netns})...)
+			list = slices.Concat(list, SharedOf(e), namesOf(to, e), AttachOf(e, to.Netns))
 		}
 	}
 	return from.Guest.around(slices.Concat(list, come, published), from, to)
@@ -75,12 +78,16 @@ type Detach struct {
 
 // Apply deletes the pair. One that is gone is no error.
 func (s *Detach) Apply() error {
-	err := s.veth().Undo()
+	err := s.cable().Undo()
 	s.made = err == nil
 	return err
 }
 
-func (s *Detach) veth() *AddVeth {
+// cable is the step that has made the interface.
+func (s *Detach) cable() step.Step {
+	if s.Endpoint.Network.Driver == MacvlanDriver {
+		return &AddMacvlan{Parent: s.Endpoint.Network.Bridge, Name: s.Endpoint.Interface.Name, Netns: s.Netns}
+	}
 	return &AddVeth{Host: s.Endpoint.Interface.Host, Peer: s.Endpoint.Interface.Name, Netns: s.Netns}
 }
 
@@ -98,8 +105,12 @@ func (s *Detach) Undo() error {
 
 // Check wants the pair to be gone.
 func (s *Detach) Check() error {
-	return step.Fail("check that there is no", s.Endpoint.Interface.Host, once(Netns{}, func(c *conn) error {
-		_, err := c.link(s.Endpoint.Interface.Host)
+	where, link := Netns{}, s.Endpoint.Interface.Host
+	if s.Endpoint.Network.Driver == MacvlanDriver {
+		where, link = s.Netns, s.Endpoint.Interface.Name
+	}
+	return step.Fail("check that there is no", link, once(where, func(c *conn) error {
+		_, err := c.link(link)
 		if err == nil {
 			return errStillThere
 		}
@@ -112,7 +123,12 @@ func (s *Detach) Words() string {
 	return "pull the cable to the network " + s.Endpoint.Network.Name + " out of " + s.Netns.whose() + ": with one end goes the other"
 }
 
-func (s *Detach) String() string { return "ip link del " + s.Endpoint.Interface.Host }
+func (s *Detach) String() string {
+	if s.Endpoint.Network.Driver == MacvlanDriver {
+		return s.Netns.ip() + " link del " + s.Endpoint.Interface.Name
+	}
+	return "ip link del " + s.Endpoint.Interface.Host
+}
 
 // DeleteRoute takes a default route away.
 type DeleteRoute struct{ Route AddRoute }

@@ -63,6 +63,8 @@ type Config struct {
 	// on, in the order of its interfaces, and what it publishes.
 	Endpoints []Endpoint `json:"endpoints,omitempty"`
 	Ports     []Port     `json:"ports,omitempty"`
+	// Servers are asked for names that are not ours, in place of the host's.
+	Servers []netip.Addr `json:"servers,omitempty"`
 	// Guest is set of a namespace that is somebody else's.
 	Guest *Guest `json:"guest,omitempty"`
 }

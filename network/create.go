@@ -82,6 +82,9 @@ func (s Store) plan(c Creation) (*Network, error) {
 	if err := n.applyOptions(); err != nil {
 		return nil, err
 	}
+	if err := c.checkDriver(n); err != nil {
+		return nil, err
+	}
 	conn, err := dial(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
@@ -132,6 +135,33 @@ func (n *Network) applyOptions() error {
 	}
 	if n.MTU != 0 && (n.MTU < minMTU || n.MTU > maxVethMTU) {
 		return fmt.Errorf("mtu %d: it must be %d to %d bytes", n.MTU, minMTU, maxVethMTU)
+	}
+	return nil
+}
+
+// checkDriver refuses what the driver cannot do.
+func (c Creation) checkDriver(n *Network) error {
+	if c.Driver != BridgeDriver && c.Driver != MacvlanDriver {
+		return fmt.Errorf("driver %q: unknown; there are %s and %s", c.Driver, BridgeDriver, MacvlanDriver)
+	}
+	if c.IPv6 {
+		if err := HasIPv6(); err != nil {
+			return err
+		}
+		if n.MTU != 0 && n.MTU < minMTU6 {
+			return fmt.Errorf("mtu %d: IPv6 needs %d bytes (RFC 8200, section 5)", n.MTU, minMTU6)
+		}
+	}
+	if c.Driver == BridgeDriver {
+		return nil
+	}
+	switch {
+	case n.Bridge == "":
+		return fmt.Errorf("driver %s: -o %s=LINK is missing, the link of the host that the containers share", c.Driver, parentOption)
+	case len(c.Subnets) == 0:
+		return fmt.Errorf("driver %s: --subnet is missing: the one that the hosts on %s are in", c.Driver, n.Bridge)
+	case c.Internal:
+		return fmt.Errorf("driver %s: what its containers reach is not ours to say, so --internal is not possible", c.Driver)
 	}
 	return nil
 }

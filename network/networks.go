@@ -72,7 +72,19 @@ func (s Store) state(n *Network) (*State, error) {
 	if err == nil {
 		state.Rules, err = rulesOf(n.Name)
 	}
+	if err == nil {
+		err = state.lookForDrift()
+	}
 	return state, explain("inspect network", n.Name, err)
+}
+
+// lookForDrift compares the bridge with what it should be.
+func (s *State) lookForDrift() error {
+	list, err := DriftOf(s.Network, len(s.Leases))
+	for _, d := range list {
+		s.Drift = append(s.Drift, d.Error())
+	}
+	return err
 }
 
 func leaseFile(runroot, network string) string {
@@ -154,10 +166,8 @@ func (s Store) remove(n *Network, alive func(owner string) bool) error {
 		if err := removeNetwork(n.Name); err != nil {
 			return err
 		}
-		if state.Link != "" && n.Driver == BridgeDriver {
-			if err := once(Netns{}, func(c *conn) error { return c.deleteLink(n.Bridge) }); err != nil {
-				return err
-			}
+		if err := once(Netns{}, state.deleteLink); err != nil {
+			return err
 		}
 		return errors.Join(ignoreMissing(os.Remove(leaseFile(s.Runroot, n.Name))), s.forget(n))
 	})
@@ -168,6 +178,17 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
+}
+
+// deleteLink deletes the bridge, or a VLAN that we made.
+func (s *State) deleteLink(c *conn) error {
+	switch {
+	case s.Link == "":
+		return nil
+	case s.Driver == MacvlanDriver:
+		return c.deleteVLAN(s.Bridge)
+	}
+	return c.deleteLink(s.Bridge)
 }
 
 // inUse returns what keeps the network from being removed. A port that is

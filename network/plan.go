@@ -27,6 +27,9 @@ func SharedOf(e Endpoint) []step.Step { return shared(e, &place{}) }
 
 func shared(e Endpoint, host *place) []step.Step {
 	n, lease := e.Network, e.Lease
+	if n.Driver == MacvlanDriver {
+		return parentOf(n, lease)
+	}
 	list := []step.Step{&AddBridge{Name: n.Bridge, MAC: n.MAC, Lease: lease, at: host.use()}}
 	list = append(list, bridgeSysctls(n.Bridge, n.Gateway6.IsValid(), lease)...)
 	for _, gateway := range n.gateways() {
@@ -45,6 +48,15 @@ func shared(e Endpoint, host *place) []step.Step {
 	return append(list, &AddFirewall{
 		Network: n.Name, Bridge: n.Bridge, Gateway: n.Gateway, Gateway6: n.Gateway6, Internal: n.Internal, Lease: lease,
 	})
+}
+
+// parentOf is what a macvlan needs on the host: its parent, where that is a VLAN
+// that is made when it is missing.
+func parentOf(n Network, lease Lease) []step.Step {
+	if parent, id, ok := ParseVLAN(n.Bridge); ok {
+		return []step.Step{&AddVLAN{Name: n.Bridge, Parent: parent, ID: id, Lease: lease}}
+	}
+	return nil
 }
 
 // Inside is what one container has: in mode Bridge for each of its networks a
@@ -76,14 +88,20 @@ func AttachOf(e Endpoint, ns Netns) []step.Step { return attach(e, ns, &place{ne
 
 func attach(e Endpoint, ns Netns, inside *place) []step.Step {
 	i := e.Interface
-	list := []step.Step{
-		&SetLinkDefaults{Link: i.Name, IPv6: i.Address6.IsValid(), Netns: ns, at: inside.use()},
-		&AddVeth{Host: i.Host, Bridge: e.Network.Bridge, Peer: i.Name, MAC: i.MAC, MTU: i.MTU, Netns: ns},
+	list := []step.Step{&SetLinkDefaults{Link: i.Name, IPv6: i.Address6.IsValid(), Netns: ns, at: inside.use()}}
+	host := &place{}
+	if e.Network.Driver == MacvlanDriver {
+		list = append(list, &AddMacvlan{Parent: e.Network.Bridge, Name: i.Name, MAC: i.MAC, MTU: i.MTU, Netns: ns, at: host.use()})
+	} else {
+		list = append(list, &AddVeth{Host: i.Host, Bridge: e.Network.Bridge, Peer: i.Name, MAC: i.MAC, MTU: i.MTU, Netns: ns, at: host.use()})
 	}
 	for _, a := range i.Addresses() {
 		list = append(list, &AddAddress{Link: i.Name, Address: a, Netns: ns, at: inside.use()})
 	}
 	list = append(list, &SetLinkUp{Link: i.Name, Netns: ns, at: inside.use()})
+	if e.Network.Driver != MacvlanDriver {
+		list = append(list, &SyncCarrier{Host: i.Host, Bridge: e.Network.Bridge, at: host.use()})
+	}
 	if ns.Foreign {
 		list = onLink(list)
 	}

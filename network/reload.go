@@ -3,6 +3,7 @@ package network
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -21,7 +22,7 @@ func Reload(cfg *Config) []step.Step {
 			list = append(list, &JoinBridge{Host: e.Interface.Host, Bridge: e.Network.Bridge})
 		}
 	}
-	return append(list, Publish(cfg)...)
+	return slices.Concat(list, Names(cfg), Publish(cfg))
 }
 
 // ReloadNetwork is the same for a network, whoever is on it.

@@ -79,6 +79,10 @@ type ResolvRequest struct {
 	Search  []string // --dns-search; "." alone means none
 	Options []string // --dns-option
 
+	// NameServers are those of the container's networks. With any, they are the
+	// only ones: they pass on to Servers, or to the host's, what is not theirs.
+	NameServers []netip.Addr
+
 	// HostNetwork says that the container shares the network that Host was written
 	// for, and with it its loopback: the host's, or that of a namespace that has a
 	// file of its own.
@@ -95,10 +99,16 @@ type ResolvRequest struct {
 // none either, the container gets no server, and the warning says so: to send
 // its questions to a public resolver that nobody named would tell a stranger
 // what it does, and would not even work where only the local one may get out.
-// IPv6 servers are left out too, as long as containers have no IPv6.
+// IPv6 servers are left out too, since few containers have IPv6. All that is only for
+// containers without a name server of their network, which reaches whatever the host
+// reaches.
 func ResolvConf(r ResolvRequest) (content, warning string, err error) {
 	host := ParseResolvConf(r.Host)
-	if !r.HostNetwork {
+	switch {
+	case len(r.NameServers) > 0:
+		host.Servers, r.Servers = r.NameServers[:min(len(r.NameServers), maxServers)], nil
+		host.Options = []string{"ndots:0"} // names of containers have no dot
+	case !r.HostNetwork:
 		host, warning = reachable(host, ParseResolvConf(r.Upstream))
 	}
 	if len(r.Servers) > 0 {
@@ -124,6 +134,9 @@ func ResolvConf(r ResolvRequest) (content, warning string, err error) {
 	}
 	return host.String(), warning, nil
 }
+
+// maxServers is MAXNS of resolv.conf(5): more are not asked.
+const maxServers = 3
 
 // reachable replaces the servers that a container cannot reach.
 func reachable(host, upstream Resolver) (r Resolver, warning string) {

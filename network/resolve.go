@@ -32,6 +32,8 @@ type Request struct {
 	Join  string // of mode Namespace: its path, or its name in /run/netns
 	Uses  []Use  // the networks to be on, in the order of the interfaces
 	Ports []Port // to be published
+	// Servers are the container's own name servers.
+	Servers []netip.Addr
 
 	Owner string // the container's id: at least 8 letters or digits
 	Name  string // what printed commands call its namespace; empty: the id's first 12 characters
@@ -41,6 +43,9 @@ type Request struct {
 	// lease. It is called while other launches wait, and must not itself wait
 	// for one of them.
 	Alive func(owner string) bool
+	// Settled reports whether the container with the id runs, and has for so long
+	// that its network is made. Without it the bridge is not looked at.
+	Settled func(owner string) bool
 	// DryRun resolves to the same, but takes no lease and writes nothing.
 	DryRun bool
 }
@@ -65,7 +70,7 @@ func Resolve(r Request) (*Config, error) {
 	if err := r.validate(); err != nil {
 		return nil, err
 	}
-	cfg := &Config{Mode: r.Mode, Netns: Netns{Name: r.netnsName()}}
+	cfg := &Config{Mode: r.Mode, Netns: Netns{Name: r.netnsName()}, Servers: r.Servers}
 	switch r.Mode {
 	case Namespace:
 		cfg.Netns = JoinedNetns(r.Join)
@@ -205,11 +210,12 @@ func (r Request) resolveUse(c *conn, u Use, have *Config) (*Endpoint, error) {
 	if err := n.settle(c, r.Store); err != nil {
 		return nil, explain("resolve bridge", n.Bridge, err)
 	}
-	mtu := n.MTU
-	if mtu == 0 {
-		if mtu, err = uplinkMTU(c); err != nil {
-			return nil, explain("resolve MTU of", "the default route", err)
-		}
+	if err := r.checkIntact(c, n); err != nil {
+		return nil, err
+	}
+	mtu, err := n.mtu(c)
+	if err != nil {
+		return nil, err
 	}
 	e := &Endpoint{
 		Network: *n, Lease: Lease{File: leaseFile(r.Runroot, n.Name), Owner: r.Owner},
@@ -222,6 +228,55 @@ func (r Request) resolveUse(c *conn, u Use, have *Config) (*Endpoint, error) {
 	}
 	e.Interface.MAC = macFor(u.MAC, e.Interface)
 	return e, nil
+}
+
+// mtu is what the containers' interfaces get: of a macvlan at most the parent's.
+func (n *Network) mtu(c *conn) (int, error) {
+	if n.MTU != 0 {
+		return n.MTU, nil
+	}
+	if n.Driver == MacvlanDriver {
+		if parent, err := c.link(n.Bridge); err == nil {
+			return parent.mtu, nil
+		}
+		return defaultMTU, nil // the step that needs the parent says that it is missing
+	}
+	mtu, err := uplinkMTU(c)
+	return mtu, explain("resolve MTU of", "the default route", err)
+}
+
+// checkIntact refuses a network whose bridge somebody has changed while containers
+// live on it: one more would hide what has happened to them. What is not as it should
+// be because a launch is at work is no reason.
+func (r Request) checkIntact(c *conn, n *Network) error {
+	if n.Driver == MacvlanDriver {
+		return nil
+	}
+	list, err := n.drift(c, 1)
+	if err != nil {
+		return explain("look at bridge", n.Bridge, err)
+	}
+	if len(list) == 0 || r.Settled == nil {
+		return nil
+	}
+	members := 0
+	err = readTable(leaseFile(r.Runroot, n.Name), func(t *leaseTable) error {
+		seen := map[string]bool{}
+		for _, owner := range t.all() {
+			if !seen[owner] && owner != r.Owner && r.Settled(owner) {
+				members++
+			}
+			seen[owner] = true
+		}
+		return nil
+	})
+	for _, d := range list {
+		if d.Kind == NameTaken || members > 0 {
+			d.Members = members
+			return errors.Join(err, d)
+		}
+	}
+	return err
 }
 
 // macFor is the hardware address that was asked for, as the kernel spells it

@@ -27,6 +27,9 @@ func Settle(a, b *Config) error {
 	var errs []error
 	for _, e := range slices.Concat(a.Endpoints, b.Endpoints) {
 		if both.Endpoint(e.Network.Name) == nil {
+			if e.Network.hasNames() {
+				errs = append(errs, (&RemoveName{nameOf(a, e)}).Apply())
+			}
 			errs = append(errs, (&Detach{Endpoint: e, Netns: a.Netns}).Apply())
 		}
 	}

@@ -205,6 +205,9 @@ func (n *Network) chooseSubnets(c *conn, want Creation, others []*Network) error
 	if err != nil {
 		return err
 	}
+	if n.Driver == MacvlanDriver { // its subnet is one that the host is on, too
+		list = slices.DeleteFunc(list, func(t taken) bool { return !strings.HasPrefix(t.owner, "network ") })
+	}
 	for f, w := range wishes {
 		if !w.wanted {
 			continue

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/minictr/minictr/cgroups"
@@ -107,6 +108,16 @@ type DNS struct {
 	Search   []string `json:"search,omitempty"`
 	Options  []string `json:"options,omitempty"`
 	AddHosts []string `json:"addHosts,omitempty"` // NAME:ADDRESS
+}
+
+// addresses are the servers. The command line has seen that they are addresses.
+func (d DNS) addresses() (list []netip.Addr) {
+	for _, text := range d.Servers {
+		if a, err := netip.ParseAddr(text); err == nil {
+			list = append(list, a)
+		}
+	}
+	return list
 }
 
 // Network says which network a container gets.

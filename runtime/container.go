@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/minictr/minictr/cgroups"
+	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime/step"
 	"golang.org/x/sys/unix"
 )
@@ -310,7 +311,20 @@ func (r *Runtime) renameNetwork(c *Container, old string, w Watch) error {
 	if c.Status != Running || !c.Config.ownNetwork() {
 		return nil
 	}
-	return w.tellUnnamed(r.netnsLink(old, c.State.Pid).Rename(c.Config.Name))
+	err := w.tellUnnamed(r.netnsLink(old, c.State.Pid).Rename(c.Config.Name))
+	if c.State.Network == nil {
+		return err
+	}
+	l := &rewiring{Runtime: r, id: c.Config.ID}
+	lock, locked := l.lockRewired(unix.LOCK_EX)
+	if locked != nil {
+		return errors.Join(err, ignoreMissing(locked)) // it has ended
+	}
+	defer lock.Close()
+	return errors.Join(err, l.withState(func(config *Config, s *State) error {
+		s.Network.Netns.Name = config.Name
+		return errors.Join(l.write(config, s, s.Network), step.Run(network.Names(s.Network), nil))
+	}))
 }
 
 // Signal sends a signal to the container's first process, through a pidfd, so

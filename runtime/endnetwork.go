@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/network/names"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,13 +27,13 @@ func (r *Runtime) lockEnd(id string) (*os.File, error) {
 // What is in its namespace is gone with it.
 func (r *Runtime) releaseNetwork(e ending) error {
 	if e.rewired || e.state == nil {
-		return errors.Join(network.Unpublish(e.id), network.ReleaseOwner(r.Runroot, e.id), r.unlinkNetns(e))
+		return errors.Join(network.Unpublish(e.id), names.RemoveContainer(r.Runroot, e.id), network.ReleaseOwner(r.Runroot, e.id), r.unlinkNetns(e))
 	}
 	n := e.state.Network
 	if n == nil {
 		return nil
 	}
-	return errors.Join(network.Withdraw(n), network.Release(n), r.unlinkNetns(e))
+	return errors.Join(network.Withdraw(n), network.Nameless(n), network.Release(n), r.unlinkNetns(e))
 }
 
 // unlinkNetns takes away the name of its network namespace.

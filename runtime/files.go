@@ -1,7 +1,10 @@
 package runtime
 
 import (
+	"errors"
+	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime/step"
@@ -116,7 +119,9 @@ func (l *launch) resolvFile() (string, error) {
 	if l.host != nil && len(d.Servers) == 0 {
 		d, mode = l.host.Config.DNS, l.host.Config.Network.Mode
 	}
-	r := network.ResolvRequest{Servers: d.Servers, Search: d.Search, Options: d.Options, HostNetwork: mode == "host"}
+	r := network.ResolvRequest{
+		NameServers: l.nameServers(), Servers: d.Servers, Search: d.Search, Options: d.Options, HostNetwork: mode == "host",
+	}
 	if err := r.ReadResolvConf("/"); err != nil {
 		return "", err
 	}
@@ -132,4 +137,56 @@ func (l *launch) resolvFile() (string, error) {
 		l.watch.Warn(warning)
 	}
 	return content, err
+}
+
+// nameServers are those of the container's networks, or of the ones of the container
+// whose network it shares, but for servers that could not be started.
+func (l *launch) nameServers() []netip.Addr {
+	n := l.network
+	if l.host != nil {
+		n = l.host.State.Network
+	}
+	if n == nil {
+		return nil
+	}
+	answering := *n
+	answering.Endpoints = slices.DeleteFunc(slices.Clone(n.Endpoints), func(e network.Endpoint) bool {
+		return slices.Contains(l.nameless, e.Network.Name)
+	})
+	return answering.NameServers()
+}
+
+// makeNames lets others find the container by its names. A network without a name
+// server is told; its containers ask the host's servers.
+func (l *launch) makeNames() error {
+	steps := network.Names(l.network)
+	if err := l.apply(steps...); err != nil {
+		return err
+	}
+	for _, s := range steps {
+		if start, ok := s.(*network.StartNames); ok && start.Failed() != nil {
+			l.nameless = append(l.nameless, start.Network.Name)
+			l.warn(start.Failed().Error() + ": containers are not found by name there")
+		}
+	}
+	return nil
+}
+
+// rewriteResolv puts other servers into /etc/resolv.conf, when those that were to be
+// there could not be started. The child may have mounted the file already.
+func (l *launch) rewriteResolv() error {
+	if len(l.nameless) == 0 || l.mounted("/etc/resolv.conf") {
+		return nil
+	}
+	content, err := l.resolvFile()
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Openat(l.plan.filesystem, "resolv.conf", unix.O_WRONLY|unix.O_TRUNC|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return step.Fail("write the container's", "/etc/resolv.conf", err)
+	}
+	file := os.NewFile(uintptr(fd), "resolv.conf")
+	_, err = file.WriteString(content)
+	return step.Fail("write the container's", "/etc/resolv.conf", errors.Join(err, file.Close()))
 }

@@ -64,6 +64,7 @@ type launch struct {
 
 	network     *network.Config
 	netns       *os.File   // its namespace
+	nameless    []string   // of its networks, those that have no name server
 	host        *Container // whose network this one shares
 	resolved    chan error // see launchnetwork.go
 	networkDone chan outcome

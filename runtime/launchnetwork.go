@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime/step"
@@ -56,6 +58,9 @@ func (l *launch) makeNetwork() error {
 	}
 	l.watch.tellForwarding(shared)
 	l.restoreOthers(shared)
+	if err := l.makeNames(); err != nil {
+		return err
+	}
 	if l.lateNetwork() {
 		return nil
 	}
@@ -149,6 +154,9 @@ func (l *launch) connect() error {
 	if err := l.networkEnd(); err != nil || l.network == nil {
 		return err
 	}
+	if err := l.rewriteResolv(); err != nil {
+		return err
+	}
 	if !l.lateNetwork() {
 		return nil
 	}
@@ -204,9 +212,19 @@ func (r *Runtime) request(c *Config) network.Request {
 		n.Uses = []network.Use{{Network: network.DefaultNetwork}}
 	}
 	return network.Request{
-		Mode: network.Mode(n.Mode), Join: n.Join, Uses: n.Uses, Ports: n.Ports,
-		Owner: c.ID, Name: c.Name, Store: r.Networks(), Alive: r.holds,
+		Mode: network.Mode(n.Mode), Join: n.Join, Uses: n.Uses, Ports: n.Ports, Servers: c.DNS.addresses(),
+		Owner: c.ID, Name: c.Name, Store: r.Networks(), Alive: r.holds, Settled: r.settled,
 	}
+}
+
+// settleTime is how long a launch may take to make the container's network, once
+// the container is written down.
+const settleTime = 2 * time.Second
+
+// settled reports whether the container runs, and its network is made.
+func (r *Runtime) settled(id string) bool {
+	s := r.state(id)
+	return s.alive() && time.Since(s.Started) > settleTime
 }
 
 // prepareNamespaces settles which namespaces clone3 makes, and opens those to
@@ -282,7 +300,6 @@ func (r *Runtime) NetworkScript(c *Config) (string, error) {
 	if c.ownNetwork() {
 		steps = append(steps, &network.AddNetns{Name: cfg.Netns.Name})
 	}
-	steps = append(steps, network.Shared(cfg)...)
-	steps = append(steps, network.Inside(cfg)...)
+	steps = slices.Concat(steps, network.Shared(cfg), network.Names(cfg), network.Inside(cfg))
 	return step.Script(append(steps, network.Publish(cfg)...)), nil
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/network/names"
 	"github.com/minictr/minictr/runtime/step"
 )
 
@@ -31,6 +32,11 @@ func (r *Runtime) reloadContainers(w Watch) error {
 			errs = append(errs, step.Run(network.Reload(c.State.Network), w.Step))
 		}
 	}
+	adopted, err := r.Adoptions()
+	errs = append(errs, err)
+	for _, a := range adopted {
+		errs = append(errs, step.Run(network.Reload(a.Network), w.Step))
+	}
 	return errors.Join(errs...)
 }
 
@@ -41,6 +47,7 @@ func (r *Runtime) healNetworks() error {
 	if err != nil {
 		return ignoreMissing(err)
 	}
+	var errs []error
 	for _, e := range leases {
 		n, err := r.Networks().Lookup(e.Name())
 		if err != nil {
@@ -53,6 +60,22 @@ func (r *Runtime) healNetworks() error {
 		if !ok {
 			return r.reloadContainers(Watch{})
 		}
+		errs = append(errs, r.healNames(n))
 	}
-	return nil
+	return errors.Join(errs...)
+}
+
+// healNames starts a name server that was killed.
+func (r *Runtime) healNames(n *network.Network) error {
+	alive, err := names.Alive(r.Runroot, n.Name)
+	if alive || err != nil {
+		return err
+	}
+	list, err := names.List(r.Runroot, n.Name)
+	if len(list) == 0 {
+		return err
+	}
+	n.Gateway, n.Gateway6 = list[0].Gateway, list[0].Gateway6
+	s := network.StartNames{Runroot: r.Runroot, Network: *n}
+	return errors.Join(err, s.Apply()) // that the port is in use was told when the containers were started
 }

@@ -39,13 +39,13 @@ var mayImport = map[string][]string{
 	// It packs the image that cmd/minictr-image carries.
 	"rootfs/gen/base": {},
 
-	"network":       {"runtime/step"},
+	"network":       {"network/names", "runtime/step"},
 	"network/names": {"runtime/step"},
 	"rootfs":        {"runtime/step"},
 	"rootfs/volume": {"rootfs", "runtime/step"},
 	"cgroups":       {"runtime/step"},
 
-	"runtime": {"network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/seccomp", "runtime/capability", "runtime/logfile", "runtime/step"},
+	"runtime": {"network", "network/names", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/seccomp", "runtime/capability", "runtime/logfile", "runtime/step"},
 
 	"cmd/minictr":         {"runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
 	"cmd/minictr-image":   {"cmd/minictr-image/registry", "rootfs", "runtime/step"},

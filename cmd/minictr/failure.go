@@ -150,6 +150,7 @@ var hints = []struct {
 	{is[*volume.NotFoundError], "minictr volume ls lists the volumes"},
 	{is[*notFoundError], "minictr ps -a lists all containers, minictr images all images"},
 	{isAdoptedInUse, "minictr network release NAMESPACE gives it back; minictr network adopted lists them"},
+	{is[*network.Drift], "minictr network reload puts it back as it was"},
 	{is[*network.InUseError], "minictr ps --filter network=NETWORK lists the containers; stop them first, or disconnect them"},
 	{is[*runtime.NotAdoptedError], "minictr network adopted lists those that are"},
 	{is[*rootfs.ReplaceError], "remove what is there first, or copy to another name"},

@@ -24,6 +24,7 @@ func networkCommands() []command {
 		{"adopt", "", "put a network namespace of others on a network", networkAdoptCommand},
 		{"release", "", "give an adopted network namespace back as it was", networkReleaseCommand},
 		{"adopted", "", "list the adopted network namespaces", networkAdoptedCommand},
+		{"reload", "", "put back what was taken away from under running containers", networkReloadCommand},
 		{"prune", "", "remove all networks that no container uses", networkPruneCommand},
 	}
 }

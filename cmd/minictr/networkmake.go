@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/minictr/minictr/network"
@@ -61,13 +62,27 @@ func networkCreateCommand(a *app) *cobra.Command {
 }
 
 func networkRmCommand(a *app) *cobra.Command {
-	var force bool
+	var force, all, restore bool
 	c := &cobra.Command{
-		Use: "rm NETWORK…", Aliases: []string{"remove"}, Args: cobra.MinimumNArgs(1),
+		Use: "rm [FLAGS] NETWORK…", Aliases: []string{"remove"},
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case restore && !all:
+				return errors.New("--restore is of --all: while a network is there, the host goes on forwarding for it")
+			case all && len(args) > 0:
+				return errors.New("--all, and networks are named")
+			case !all && len(args) == 0:
+				return errors.New("no network is named")
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, names []string) error {
 			r := a.runtime()
 			if err := r.Heal(); err != nil {
 				return err
+			}
+			if all {
+				return errors.Join(a.removeAllNetworks(), a.restoreHost(restore))
 			}
 			return a.each(names, func(name string) error {
 				err := r.RemoveNetwork(name)
@@ -78,7 +93,56 @@ func networkRmCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	c.Flags().BoolVarP(&force, "force", "f", false, "a network that does not exist is no error; one in use stays all the same")
+	s := c.Flags()
+	s.BoolVarP(&force, "force", "f", false, "a network that does not exist is no error; one in use stays all the same")
+	s.BoolVar(&all, "all", false, "all networks, the default one too")
+	s.BoolVar(&restore, "restore", false, "with --all, set the host's sysctls that were changed back to what they were")
+	return c
+}
+
+// removeAllNetworks removes what is there of every network.
+func (a *app) removeAllNetworks() error {
+	r := a.runtime()
+	list, err := r.Networks().States()
+	errs := []error{err}
+	for _, s := range list {
+		if s.ID != "" || s.Link != "" || len(s.Rules) > 0 {
+			errs = append(errs, a.each([]string{s.Name}, r.RemoveNetwork))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// restoreHost sets back what was changed of the host, and says what.
+func (a *app) restoreHost(wanted bool) error {
+	if !wanted {
+		return nil
+	}
+	notes, err := network.RestoreSysctls(a.runroot)
+	for _, n := range notes {
+		key := strings.ReplaceAll(n.Key, "/", ".")
+		if n.Foreign() {
+			a.warn(fmt.Errorf("%s was %s, minictr made it %s, and somebody else %s since: it is left", key, n.Was, n.Set, n.Now))
+			continue
+		}
+		fmt.Fprintf(a.out, "%s = %s\n", key, n.Was)
+	}
+	return err
+}
+
+func networkReloadCommand(a *app) *cobra.Command {
+	var explain bool
+	c := &cobra.Command{
+		Use: "reload [FLAGS]", Args: cobra.NoArgs,
+		Long: "Reload puts back what somebody has taken away from under running containers: the nftables tables,\n" +
+			"after nft flush ruleset or the reload of a firewall, and bridges that were deleted, switched off or\nre-addressed. What is as it was is left alone.",
+		RunE: func(*cobra.Command, []string) error {
+			r := a.runtime()
+			a.heal(r)
+			return r.ReloadNetworks(a.watch(explain))
+		},
+	}
+	c.Flags().BoolVar(&explain, "explain", false, "print every step as it happens")
 	return c
 }
 
