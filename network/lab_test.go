@@ -54,7 +54,7 @@ func newLab(t testing.TB) *lab {
 	for _, name := range []string{"a1", "a2", "b1", "i1"} {
 		i := strings.IndexByte(labNetworks, name[0]) + 1
 		l.cable(t, name, "v-"+name, "mc-"+name[:1], fmt.Sprintf("172.30.%d.", i), fmt.Sprintf("fd30:%d::", i), int(name[1]-'0')+1, 1)
-		run(t, throughBridge(Endpoint{Interface: Interface{Host: "v-" + name}, Network: Network{Bridge: "mc-" + name[:1]}, Default: true}))
+		run(t, throughBridge(Endpoint{Interface: Interface{Host: "v-" + name}, Network: Network{Bridge: "mc-" + name[:1]}, Default: true, Default6: true}))
 	}
 	for _, ns := range l.at {
 		answer(t, ns, "80")

@@ -262,8 +262,11 @@ func (t table) removeNetwork(network string) error {
 	} else if err := t.deleteElements(batch, ours); err != nil {
 		return err
 	}
-	if err := batch.Flush(); !errors.Is(err, unix.ENOENT) {
+	if err := batch.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err
+	}
+	if len(others) == 0 && t.family == ipv6 {
+		return deleteBounce()
 	}
 	return nil
 }

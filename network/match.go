@@ -1,6 +1,7 @@
 package network
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/google/nftables/binaryutil"
@@ -55,6 +56,11 @@ func (t table) loopback(e endpointOf) []expr.Any {
 	}
 }
 
+// equals matches one address.
+func (t table) equals(e endpointOf, a netip.Addr) []expr.Any {
+	return join(t.addr(e), []expr.Any{&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: a.AsSlice()}})
+}
+
 func l4proto() []expr.Any { return []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}} }
 
 func dport(register uint32) []expr.Any {
@@ -95,6 +101,13 @@ func oif(set string) []expr.Any {
 func notOif(set string) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
+		&expr.Lookup{SourceRegister: 1, SetName: set, Invert: true},
+	}
+}
+
+func notIif(set string) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
 		&expr.Lookup{SourceRegister: 1, SetName: set, Invert: true},
 	}
 }
@@ -145,6 +158,14 @@ func verdict(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict
 
 func jump(chain string) []expr.Any {
 	return []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}}
+}
+
+// snat gives the packet a source.
+func snat(a netip.Addr) []expr.Any {
+	return []expr.Any{
+		&expr.Immediate{Register: 1, Data: a.AsSlice()},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(familyOf(a)), RegAddrMin: 1},
+	}
 }
 
 func masquerade() []expr.Any { return []expr.Any{&expr.Masq{}} }

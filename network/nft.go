@@ -105,8 +105,13 @@ func (d *decoder) expression(e expr.Any) {
 		d.say(d.operand(e))
 	case *expr.Lookup:
 		d.lookup(e)
+	case *expr.Immediate:
+		a, _ := netip.AddrFromSlice(e.Data)
+		d.load(a.String())
+	case *expr.Notrack:
+		d.say("notrack")
 	case *expr.NAT:
-		d.dnat(e)
+		d.nat(e)
 	case *expr.Masq:
 		d.say("masquerade")
 	case *expr.Counter:
@@ -166,10 +171,13 @@ func (d *decoder) lookup(e *expr.Lookup) {
 	}
 }
 
-// dnat takes what was loaded as its right side.
-func (d *decoder) dnat(e *expr.NAT) {
+// nat takes what was loaded as its right side.
+func (d *decoder) nat(e *expr.NAT) {
 	to := "dnat to "
-	if e.RegProtoMin != 0 { // nft wants to be told the family of a concatenation
+	switch {
+	case e.Type == expr.NATTypeSourceNAT:
+		to = "snat to "
+	case e.RegProtoMin != 0: // nft wants to be told the family of a concatenation
 		to = "dnat " + d.family.String() + " to "
 	}
 	value := strings.Join(d.loaded, " . ")

@@ -242,8 +242,6 @@ func (s *PublishPorts) validate() error {
 		switch {
 		case p.HostPort == 0 || p.Among > 0:
 			return step.Fail("publish port", p.String(), errors.New("no port of the host was chosen for it"))
-		case p.HostIP == netip.IPv6Loopback():
-			return step.Fail("publish port", p.Where(), errors.New("the kernel has no way from ::1 to a container; publish on 127.0.0.1"))
 		case p.HostIP.IsValid() && !s.address(familyOf(p.HostIP)).IsValid():
 			return step.Fail("publish port", p.Where(), fmt.Errorf("the container has no %s address", familyOf(p.HostIP).words()))
 		}

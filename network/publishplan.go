@@ -48,5 +48,8 @@ func throughBridge(e Endpoint) []step.Step {
 			Why: "let what is published answer at 127.0.0.1 of the host",
 		})
 	}
+	if e.Default6 {
+		list = append(list, &AddBounce{Lease: e.Lease})
+	}
 	return append(list, &SetHairpin{Link: e.Interface.Host})
 }

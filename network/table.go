@@ -242,15 +242,29 @@ func (t table) rules() []*nftables.Rule {
 	return rules
 }
 
-// loopbackRules are about what the host sends from its loopback. IPv6 has nothing
-// like route_localnet: where br_netfilter is on, an answer to ::1 is dropped
-// (ip6_rcv_core sees it after the bridge has translated it back). So a connection
-// to ::1 is refused at once, and whoever tries localhost goes on to 127.0.0.1.
+// loopbackRules are about what the host sends from its loopback to published
+// ports; AddBounce says how it comes back to ::1.
 func (t table) loopbackRules() []rule {
-	if t.family == ipv6 {
-		return []rule{{output, "no answer would come back to ::1", join(t.loopback(destination), verdict(expr.VerdictReturn))}}
+	if t.family == ipv4 {
+		return []rule{{
+			postrouting, "answers to 127.0.0.1 would never come back",
+			join(t.loopback(source), oif(bridgesSet), masquerade()),
+		}}
 	}
-	return []rule{{postrouting, "answers to 127.0.0.1 would never come back", join(t.loopback(source), oif(bridgesSet), masquerade())}}
+	return []rule{
+		{
+			rawChain, "answers to ::1 are translated by " + bounceOut + ", not on the bridge",
+			join(iif(bridgesSet), t.equals(destination, bounceAddress()), []expr.Any{&expr.Notrack{}}),
+		},
+		{
+			forward, "only containers answer to ::1",
+			join(t.equals(destination, bounceAddress()), notIif(bridgesSet), verdict(expr.VerdictDrop)),
+		},
+		{
+			postrouting, "answers to ::1 would never come back",
+			join(t.loopback(source), oif(bridgesSet), snat(bounceAddress())),
+		},
+	}
 }
 
 type rule struct {
