@@ -39,7 +39,10 @@ var mayImport = map[string][]string{
 	// It packs the image that cmd/minictr-image carries.
 	"rootfs/gen/base": {},
 
-	"network":       {"network/names", "runtime/step"},
+	// It reads what others have in nf_tables.
+	"network/firewall": {},
+
+	"network":       {"network/names", "network/firewall", "runtime/step"},
 	"network/names": {"runtime/step"},
 	"rootfs":        {"runtime/step"},
 	"rootfs/volume": {"rootfs", "runtime/step"},
