@@ -61,6 +61,7 @@ func (l *lab) apply(file string, findings []Finding) {
 				kernel.RequireCommand(l.t, "iptables-nft")
 				command = strings.Replace(command, "tables", "tables-nft", 1)
 			}
+			l.atHome()
 			if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
 				l.t.Errorf("%s: %v: %s", command, err, out)
 			}

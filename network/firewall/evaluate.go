@@ -197,7 +197,7 @@ func (w *walk) bitwise(a attributes) {
 		w.registers.store(target, unknown(length))
 		return
 	}
-	out := unknown(length)
+	out := unknown(len(source.value))
 	for i := range source.value {
 		out.value[i] = source.value[i]&mask[i] ^ xor[i]
 		out.known[i] = source.known[i] | ^mask[i]

@@ -23,6 +23,7 @@ import (
 // which is published to port 80 of the container.
 type lab struct {
 	t                  testing.TB
+	home               string // the host's namespace; see atHome
 	container, outside *kernel.Netns
 }
 
@@ -45,7 +46,11 @@ func newLab(t testing.TB) *lab {
 	kernel.RequireRoot(t)
 	kernel.RequireCommand(t, "nft", "ip", "sysctl")
 	l := &lab{t: t, container: kernel.NewNetns(t), outside: kernel.NewNetns(t)}
+	machine := netnsOfThread(t)
 	kernel.InNetns(t)
+	if l.home = netnsOfThread(t); l.home == machine {
+		t.Fatal("the lab's host is the machine")
+	}
 	script := `set -e
 ip link set lo up
 ip link add minictr0 type bridge
@@ -82,6 +87,25 @@ ip route add 172.17.0.0/16 via 203.0.113.254; ip route add fd00:17::/64 via 2001
 	return l
 }
 
+// atHome ends a test that would write rules outside its own namespace. A
+// subtest is a goroutine of its own, on a thread that has never left the
+// machine's: whoever starts one makes a lab in it.
+func (l *lab) atHome() {
+	l.t.Helper()
+	if here := netnsOfThread(l.t); here != l.home {
+		l.t.Fatalf("the test is in %s and its host is %s: not touched", here, l.home)
+	}
+}
+
+func netnsOfThread(t testing.TB) string {
+	t.Helper()
+	name, err := os.Readlink("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
 func (l *lab) sh(script string) {
 	l.t.Helper()
 	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
@@ -91,11 +115,20 @@ func (l *lab) sh(script string) {
 
 func (l *lab) nft(script string) {
 	l.t.Helper()
+	if err := l.load(script); err != nil {
+		l.t.Fatalf("%v\n%s", err, script)
+	}
+}
+
+func (l *lab) load(script string) error {
+	l.t.Helper()
+	l.atHome()
 	c := exec.Command("nft", "-f", "-")
 	c.Stdin = strings.NewReader(script)
 	if out, err := c.CombinedOutput(); err != nil {
-		l.t.Fatalf("nft: %v\n%s\n%s", err, out, script)
+		return fmt.Errorf("nft: %w\n%s", err, out)
 	}
+	return nil
 }
 
 // rules puts a file of testdata into the host, in place of what was there.

@@ -25,6 +25,9 @@ func (w *walk) load(e *expression) result {
 		register = a.u32(unix.NFTA_META_DREG)
 	case "ct":
 		if !a.has(unix.NFTA_CT_DREG) {
+			if a.u32(unix.NFTA_CT_KEY) == unix.NFT_CT_MARK {
+				w.set(&w.ctMark, w.registers.load(a.u32(unix.NFTA_CT_SREG), 4))
+			}
 			return result{answer: yes}
 		}
 		b, register = w.ct(a), a.u32(unix.NFTA_CT_DREG)
@@ -55,9 +58,9 @@ func (w *walk) payload(a attributes) bits {
 	var header bits
 	switch a.u32(unix.NFTA_PAYLOAD_BASE) {
 	case unix.NFT_PAYLOAD_NETWORK_HEADER:
-		header = w.packet.network()
+		header = w.network
 	case unix.NFT_PAYLOAD_TRANSPORT_HEADER:
-		header = w.packet.transport()
+		header = w.transport
 	}
 	if offset+length > len(header.value) {
 		return unknown(length)
@@ -118,18 +121,18 @@ func (w *walk) meta(key uint32) (b bits, broken bool) {
 // setMeta keeps a mark, which later rules may ask for.
 func (w *walk) setMeta(a attributes) result {
 	if a.u32(unix.NFTA_META_KEY) == unix.NFT_META_MARK {
-		w.setMark(w.registers.load(a.u32(unix.NFTA_META_SREG), 4))
+		w.set(&w.mark, w.registers.load(a.u32(unix.NFTA_META_SREG), 4))
 	}
 	return result{answer: yes}
 }
 
-// setMark loses the mark if it is not certain that the rule is reached.
-func (w *walk) setMark(b bits) {
+// set gives a mark a value, or loses it if it is not certain that the rule is reached.
+func (w *walk) set(mark *bits, b bits) {
 	if w.doubts > 0 || w.unsure || len(b.value) != 4 {
-		w.mark = unknown(4)
+		*mark = unknown(4)
 		return
 	}
-	w.mark = join(b) // a copy
+	*mark = join(b) // a copy
 }
 
 func (p Packet) family() byte {
@@ -192,10 +195,7 @@ func (w *walk) ct(a attributes) bits {
 	case unix.NFT_CT_STATUS:
 		return w.status()
 	case unix.NFT_CT_MARK:
-		if p.State == New {
-			return known(hostOrder(0))
-		}
-		return unknown(4)
+		return w.ctMark
 	case unix.NFT_CT_ZONE:
 		return known([]byte{0, 0})
 	case unix.NFT_CT_PROTOCOL, unix.NFT_CT_L3PROTOCOL:

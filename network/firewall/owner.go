@@ -13,9 +13,20 @@ const ours = "minictr"
 // owners are the names by which a table or chain tells whose it is.
 func owners() []struct{ prefix, owner string } {
 	return []struct{ prefix, owner string }{
-		{"ufw-", "ufw"}, {"ufw6-", "ufw"}, {"firewalld", "firewalld"}, {"DOCKER", "Docker"}, {"docker-", "Docker"},
-		{"LIBVIRT_", "libvirt"}, {"libvirt_", "libvirt"}, {"NETAVARK", "Podman"}, {"netavark", "Podman"},
-		{"KUBE-", "Kubernetes"}, {"kube-proxy", "Kubernetes"}, {"CNI-", "Kubernetes"}, {"cali-", "Calico"}, {"CILIUM_", "Cilium"},
+		{"ufw-", "ufw"},
+		{"ufw6-", "ufw"},
+		{"firewalld", "firewalld"},
+		{"DOCKER", "Docker"},
+		{"docker-", "Docker"},
+		{"LIBVIRT_", "libvirt"},
+		{"libvirt_", "libvirt"},
+		{"NETAVARK", "Podman"},
+		{"netavark", "Podman"},
+		{"KUBE-", "Kubernetes"},
+		{"kube-proxy", "Kubernetes"},
+		{"CNI-", "Kubernetes"},
+		{"cali-", "Calico"},
+		{"CILIUM_", "Cilium"},
 	}
 }
 

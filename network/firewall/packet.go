@@ -63,7 +63,11 @@ type bits struct{ value, known []byte }
 
 func known(value []byte) bits { return bits{value, slices.Repeat([]byte{0xff}, len(value))} }
 
-func unknown(length int) bits { return bits{make([]byte, length), make([]byte, length)} }
+// unknown is no longer than all registers together.
+func unknown(length int) bits {
+	length = min(length, len(registers{}.value))
+	return bits{make([]byte, length), make([]byte, length)}
+}
 
 // maskBits knows only what the mask has.
 func maskBits(value []byte, mask ...byte) bits { return bits{value, mask} }

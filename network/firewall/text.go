@@ -131,6 +131,20 @@ func (t *textOf) compare(a attributes) {
 			t.protocol = f.value(value)
 		}
 		t.word("%s %s%s", f.name, operator, f.value(value))
+		t.joinRange(f.name)
+	}
+}
+
+// joinRange makes "a >= 1", "a <= 5" one "a 1-5": nft compiles a range so.
+func (t *textOf) joinRange(name string) {
+	n := len(t.words)
+	if n < 2 {
+		return
+	}
+	from, low := strings.CutPrefix(t.words[n-2], name+" >= ")
+	to, high := strings.CutPrefix(t.words[n-1], name+" <= ")
+	if low && high {
+		t.words = append(t.words[:n-2], fmt.Sprintf("%s %s-%s", name, from, to))
 	}
 }
 

@@ -62,7 +62,10 @@ func (v Verdict) String() string {
 // nat are left out: they see only the first packet of a connection, and what
 // they do to it is in the sample already.
 func (r *Ruleset) Walk(hook Hook, p Packet) Verdict {
-	w := &walk{packet: p, mark: known(hostOrder(p.Mark))}
+	w := &walk{packet: p, network: p.network(), transport: p.transport(), mark: known(hostOrder(p.Mark)), ctMark: known(hostOrder(0))}
+	if p.State != New {
+		w.ctMark = unknown(4)
+	}
 	doubt := Verdict{Kind: Accept}
 	for _, base := range r.bases {
 		if base.hook != hook || base.kind == "nat" || !base.sees(p) {
@@ -86,8 +89,11 @@ func (c *chain) sees(p Packet) bool {
 // A walk is one packet on its way through the chains of a hook.
 type walk struct {
 	packet    Packet
+	network   bits // its headers
+	transport bits
 	chain     *chain // the base chain
 	mark      bits   // rules can set it
+	ctMark    bits   // and that of the connection
 	registers registers
 	doubts    int    // how many of the decisions on the way here may have been others
 	unsure    bool   // the rule at hand may not have come this far

@@ -155,7 +155,7 @@ func (w *walk) matchTCP(i info) answer {
 	if i.u8(8) != 0 || inverted&optionInverted != 0 {
 		result = both(result, maybe)
 	}
-	header := w.packet.transport()
+	header := w.transport
 	if w.packet.Protocol != unix.IPPROTO_TCP {
 		return no
 	}
@@ -266,10 +266,7 @@ func (w *walk) target(e *expression) result {
 	case "LOG", "NFLOG", "ULOG", "AUDIT", "TRACE", "TEE", "CT", "NOTRACK", "TCPMSS", "TCPOPTSTRIP", "CLASSIFY", "DSCP", "TOS", "ECN", "TTL",
 		"HL", "CHECKSUM", "SET", "LED", "IDLETIMER", "SECMARK", "CONNSECMARK", "RATEEST", "HMARK":
 	case "CONNMARK":
-		const restore = 2
-		if i.u8(12) == restore && w.packet.State != New {
-			w.mark = unknown(4)
-		}
+		w.mark, w.ctMark = unknown(4), unknown(4) // it saves the one in the other, or restores it
 	default:
 		w.why = e.String()
 		return result{answer: maybe, choices: []choice{{code: nfDrop}, {code: nfAccept}}}
@@ -288,7 +285,7 @@ func (w *walk) markTarget(i info, revision uint32) {
 	for n := range b.value {
 		b.value[n], b.known[n] = w.mark.value[n]&^mask[n]^value[n], w.mark.known[n]|mask[n]
 	}
-	w.setMark(b)
+	w.set(&w.mark, b)
 }
 
 // xtText names a match or target as nft(8) does that cannot translate it.
