@@ -34,7 +34,7 @@ type Finding struct {
 	What    []string // "packets from minictr0 to eth0"
 	Owner   string   // "ufw", see Owner
 	Unknown bool     // it may pass or not
-	Where   string   // the chain and the rule, or the policy
+	Where   string   // the chain and the rule, or the policy; several with "; " in between
 	Cure    []string // commands that let it pass; none if it is not known
 }
 
@@ -96,8 +96,11 @@ func (r *Ruleset) Advise(q Question) (findings []Finding) {
 func merge(findings []Finding, f Finding) []Finding {
 	for i := range findings {
 		g := &findings[i]
-		if g.Owner != f.Owner || g.Unknown != f.Unknown || g.Where != f.Where && !covers(g.Cure, f.Cure) {
+		if g.Owner != f.Owner || g.Unknown != f.Unknown || !strings.Contains(g.Where, f.Where) && !covers(g.Cure, f.Cure) {
 			continue
+		}
+		if !strings.Contains(g.Where, f.Where) {
+			g.Where += "; " + f.Where
 		}
 		g.What, g.Cure = union(g.What, f.What), union(g.Cure, f.Cure)
 		return findings
