@@ -75,7 +75,7 @@ func (h Hook) String() string {
 	return fmt.Sprintf("hook %d", uint8(h))
 }
 
-// familyNames are nft's names of the families that IP packets pass.
+// familyName is nft's name of a family that IP packets pass.
 func familyName(family uint8) string {
 	switch family {
 	case unix.NFPROTO_IPV4:
