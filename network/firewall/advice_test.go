@@ -1,10 +1,12 @@
 package firewall
 
 import (
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -81,4 +83,40 @@ func (l *lab) apply(file string, findings []Finding) {
 		}
 	}
 	l.rules(filepath.Join("testdata/cured", filepath.Base(file)))
+}
+
+// With br_netfilter, which Docker loads, a FORWARD that drops parts containers
+// on one bridge from each other.
+func TestBridgedContainers(t *testing.T) {
+	l := newLab(t)
+	if !bridgeCallsIPTables() {
+		return // nothing that goes over a bridge is asked about
+	}
+	neighbour := kernel.NewNetns(t)
+	l.sh(`set -e
+ip link add port2 type veth peer name eth0 netns ` + neighbour.Path() + `
+ip link set port2 master minictr0 up`)
+	neighbour.Do(t, func() {
+		if out, err := exec.Command("sh", "-c", "ip addr add 172.17.0.3/16 dev eth0; ip link set eth0 up").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	})
+	kernel.Eventually(t, 5*time.Second, func() error {
+		if !l.passes("tcp", l.container, neighbour, "172.17.0.3|80") {
+			return errors.New("nothing passes without rules")
+		}
+		return nil
+	})
+	l.rules("testdata/docker.nft")
+	if l.passes("tcp", l.container, neighbour, "172.17.0.3|80") {
+		t.Error("Docker's FORWARD lets it pass")
+	}
+	findings, err := Advise(Question{Bridge: "minictr0", Networks: l.question().Networks[:1]})
+	if err != nil || len(findings) != 1 || findings[0].What[0] != "packets between containers on minictr0" {
+		t.Fatal(findings, err)
+	}
+	l.apply("testdata/docker.nft", findings)
+	if !l.passes("tcp", l.container, neighbour, "172.17.0.3|80") {
+		t.Error("nothing passes after the cure")
+	}
 }
