@@ -3,7 +3,6 @@ package network
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -383,25 +382,9 @@ func newGateway(c *conn, name string, s Store) (netip.Prefix, string, error) {
 // uplinkMTU is the MTU of the link that the host's default route leaves by: the
 // largest packet that gets out without being cut. Without one it is 1500.
 func uplinkMTU(c *conn) (int, error) {
-	routes, err := c.routes(unix.AF_INET, unix.RT_TABLE_MAIN)
-	if err != nil {
-		return 0, err
-	}
-	index, metric := 0, math.MaxInt
-	for _, r := range routes {
-		if r.to.Bits() == 0 && r.index != 0 && r.metric < metric {
-			index, metric = r.index, r.metric
-		}
-	}
-	if index == 0 {
-		return defaultMTU, nil
-	}
-	uplink, err := c.linkAt(index)
-	if errors.Is(err, unix.ENODEV) { // gone since
-		return defaultMTU, nil
-	}
-	if err != nil {
-		return 0, err
+	uplink, err := c.uplink()
+	if err != nil || uplink == nil {
+		return defaultMTU, err
 	}
 	return min(uplink.mtu, maxVethMTU), nil
 }

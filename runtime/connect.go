@@ -219,6 +219,9 @@ func (l *rewiring) turn(c *Config, s *State, want *network.Config) error {
 	if err != nil {
 		return errors.Join(err, releaseOthers(want, old), os.Remove(file))
 	}
+	if l.watch.Warn != nil {
+		l.watch.tellFindings(network.Advise(want))
+	}
 	return errors.Join(releaseOthers(old, want), os.Remove(file))
 }
 

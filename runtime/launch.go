@@ -68,6 +68,7 @@ type launch struct {
 	host        *Container // whose network this one shares
 	resolved    chan error // see launchnetwork.go
 	networkDone chan outcome
+	advice      chan func() // gives what there is to tell of other firewalls; nil when nobody asks
 }
 
 // pipes are the write ends that let the child go on.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/network/firewall"
 	"github.com/minictr/minictr/runtime/step"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -52,6 +53,7 @@ func (l *launch) makeNetwork() error {
 	if err != nil {
 		return nil // it has been told
 	}
+	l.askFirewalls()
 	shared := network.Shared(l.network)
 	if err := l.apply(shared...); err != nil {
 		return err
@@ -135,7 +137,34 @@ func (l *launch) awaitAddress() error {
 func (l *launch) networkEnd() error {
 	made := <-l.networkDone
 	l.networkDone = nil
+	if l.advice != nil {
+		(<-l.advice)()
+	}
 	return made.err
+}
+
+// askFirewalls looks, beside everything else, whether another firewall of the host
+// stands in the container's way.
+func (l *launch) askFirewalls() {
+	if l.watch.Warn == nil || len(l.network.Endpoints) == 0 {
+		return
+	}
+	l.advice = make(chan func(), 1)
+	cfg := *l.network
+	go func() {
+		findings, err := network.Advise(&cfg)
+		l.advice <- func() { l.watch.tellFindings(findings, err) }
+	}()
+}
+
+// tellFindings says what another firewall drops, and the cure.
+func (w Watch) tellFindings(findings []firewall.Finding, err error) {
+	for _, f := range findings {
+		w.warn(f.String())
+	}
+	if err != nil {
+		w.warn(err.Error())
+	}
 }
 
 // settleNetwork ends what networkBegin has begun, whatever became of it.

@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 	"rootfs/volume": {"rootfs", "runtime/step"},
 	"cgroups":       {"runtime/step"},
 
-	"runtime": {"network", "network/names", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/seccomp", "runtime/capability", "runtime/logfile", "runtime/step"},
+	"runtime": {"network", "network/names", "network/firewall", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/seccomp", "runtime/capability", "runtime/logfile", "runtime/step"},
 
 	"cmd/minictr":         {"runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
 	"cmd/minictr-image":   {"cmd/minictr-image/registry", "rootfs", "runtime/step"},
