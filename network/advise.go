@@ -4,8 +4,6 @@ import (
 	"errors"
 	"net/netip"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/minictr/minictr/network/firewall"
 )
 
@@ -44,42 +42,4 @@ func question(cfg *Config, e Endpoint, uplink string) firewall.Question {
 		}
 	}
 	return q
-}
-
-// uplinkName is the link that the host's default route leaves by; empty without one.
-func uplinkName() (name string, err error) {
-	err = once(Netns{}, func(c *conn) error {
-		link, err := c.uplink()
-		if link != nil {
-			name = link.name
-		}
-		return err
-	})
-	return name, err
-}
-
-// uplink is the link that the host's IPv4 default route leaves by, or else that of
-// IPv6; nil without any.
-func (c *conn) uplink() (*link, error) {
-	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
-		routes, err := c.routes(family, unix.RT_TABLE_MAIN)
-		if err != nil {
-			return nil, err
-		}
-		var best *route
-		for i, r := range routes {
-			if r.to.Bits() == 0 && r.index != 0 && (best == nil || r.metric < best.metric) {
-				best = &routes[i]
-			}
-		}
-		if best == nil {
-			continue
-		}
-		link, err := c.linkAt(best.index)
-		if errors.Is(err, unix.ENODEV) { // gone since
-			return nil, nil
-		}
-		return link, err
-	}
-	return nil, nil
 }

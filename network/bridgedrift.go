@@ -115,3 +115,37 @@ func (n Network) drift(c *conn, members int) (list []*Drift, err error) {
 	}
 	return list, nil
 }
+
+// checkIntact refuses a network whose bridge somebody has changed while containers
+// live on it: one more would hide what has happened to them. What is not as it should
+// be because a launch is at work is no reason.
+func (r Request) checkIntact(c *conn, n *Network) error {
+	if n.Driver == MacvlanDriver {
+		return nil
+	}
+	list, err := n.drift(c, 1)
+	if err != nil {
+		return explain("look at bridge", n.Bridge, err)
+	}
+	if len(list) == 0 || r.Settled == nil {
+		return nil
+	}
+	members := 0
+	err = readTable(leaseFile(r.Runroot, n.Name), func(t *leaseTable) error {
+		seen := map[string]bool{}
+		for _, owner := range t.all() {
+			if !seen[owner] && owner != r.Owner && r.Settled(owner) {
+				members++
+			}
+			seen[owner] = true
+		}
+		return nil
+	})
+	for _, d := range list {
+		if d.Kind == NameTaken || members > 0 {
+			d.Members = members
+			return errors.Join(err, d)
+		}
+	}
+	return err
+}

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -65,6 +66,7 @@ func (s Store) creation(n *Network) []step.Step {
 
 // plan fills in every blank of the network. It changes nothing.
 func (s Store) plan(c Creation) (*Network, error) {
+	c.Driver = cmp.Or(c.Driver, BridgeDriver)
 	if err := ValidateName(c.Name); err != nil {
 		return nil, fmt.Errorf("name %w", err)
 	}

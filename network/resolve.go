@@ -244,40 +244,6 @@ func (n *Network) mtu(c *conn) (int, error) {
 	return mtu, explain("resolve MTU of", "the default route", err)
 }
 
-// checkIntact refuses a network whose bridge somebody has changed while containers
-// live on it: one more would hide what has happened to them. What is not as it should
-// be because a launch is at work is no reason.
-func (r Request) checkIntact(c *conn, n *Network) error {
-	if n.Driver == MacvlanDriver {
-		return nil
-	}
-	list, err := n.drift(c, 1)
-	if err != nil {
-		return explain("look at bridge", n.Bridge, err)
-	}
-	if len(list) == 0 || r.Settled == nil {
-		return nil
-	}
-	members := 0
-	err = readTable(leaseFile(r.Runroot, n.Name), func(t *leaseTable) error {
-		seen := map[string]bool{}
-		for _, owner := range t.all() {
-			if !seen[owner] && owner != r.Owner && r.Settled(owner) {
-				members++
-			}
-			seen[owner] = true
-		}
-		return nil
-	})
-	for _, d := range list {
-		if d.Kind == NameTaken || members > 0 {
-			d.Members = members
-			return errors.Join(err, d)
-		}
-	}
-	return err
-}
-
 // macFor is the hardware address that was asked for, as the kernel spells it
 // (02-42-… and 0242.… are spelt with colons), or the one of the IP address.
 func macFor(asked string, i Interface) string {
@@ -378,19 +344,6 @@ func newGateway(c *conn, name string, s Store) (netip.Prefix, string, error) {
 	}
 	return gateway, macOf(gateway.Addr()), nil
 }
-
-// uplinkMTU is the MTU of the link that the host's default route leaves by: the
-// largest packet that gets out without being cut. Without one it is 1500.
-func uplinkMTU(c *conn) (int, error) {
-	uplink, err := c.uplink()
-	if err != nil || uplink == nil {
-		return defaultMTU, err
-	}
-	return min(uplink.mtu, maxVethMTU), nil
-}
-
-// maxVethMTU is ETH_MAX_MTU, the most that a veth takes (drivers/net/veth.c).
-const maxVethMTU = 65535
 
 // takeAddresses leases the addresses that were asked for, or the next free ones.
 func (r Request) takeAddresses(c *conn, e *Endpoint, u Use) error {

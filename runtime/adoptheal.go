@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/minictr/minictr/network"
+	"github.com/minictr/minictr/network/names"
 	"github.com/minictr/minictr/runtime/step"
 	"golang.org/x/sys/unix"
 )
@@ -49,7 +50,7 @@ func (l *adopting) removeUnfinished() error {
 // gone: with it went our cable.
 func (l *adopting) settle(a *Adopted) error {
 	if !a.alive() {
-		return errors.Join(network.ReleaseOwner(l.Runroot, a.ID), ignoreMissing(os.Remove(l.adoptedFile(a.ID))))
+		return errors.Join(names.RemoveContainer(l.Runroot, a.ID), network.ReleaseOwner(l.Runroot, a.ID), ignoreMissing(os.Remove(l.adoptedFile(a.ID))))
 	}
 	if a.Want == nil && a.Taking == "" {
 		return nil

@@ -124,7 +124,7 @@ func (c *Config) Tmpfs(path string) {
 func TestEveryStepFails(t *testing.T) {
 	w := newWorld(t)
 	// What a step says, without what differs from one container to the next.
-	differs := regexp.MustCompile(`veth\w+|\b[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+\b|[0-9a-f]{64}`)
+	differs := regexp.MustCompile(`veth\w+|\b[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+\b|\b[0-9a-f]{12}\b|[0-9a-f]{64}`)
 	same := func(s step.Step) string { return differs.ReplaceAllString(s.Words(), "…") }
 	var mu sync.Mutex
 	var all []string
