@@ -214,6 +214,9 @@ func (l *rewiring) turn(c *Config, s *State, want *network.Config) error {
 	}
 	err := step.Run(steps, l.watch.Step)
 	if err == nil {
+		if err := l.refile(c, s, want); err != nil {
+			l.watch.warn(err.Error())
+		}
 		err = l.write(c, s, want)
 	}
 	if err != nil {

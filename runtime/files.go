@@ -66,6 +66,9 @@ func (l *launch) addFile(tmpfs int, path, name, content string) error {
 	if _, err := file.WriteString(content); err != nil {
 		return err
 	}
+	if err := l.rememberFile(path, file, content); err != nil {
+		return err
+	}
 	i := len(l.plan.spec.Mounts)
 	l.plan.names[i], l.plan.files[i] = name, true
 	l.plan.spec.Mounts = append(l.plan.spec.Mounts, specs.Mount{Destination: path, Type: "bind", Source: name, Options: []string{"bind"}})

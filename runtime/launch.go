@@ -63,7 +63,8 @@ type launch struct {
 	held    []*volume.Hold // until the container's files name the volumes
 
 	network     *network.Config
-	netns       *os.File   // its namespace
+	netns       *os.File // its namespace
+	files       map[string]OwnFile
 	nameless    []string   // of its networks, those that have no name server
 	host        *Container // whose network this one shares
 	resolved    chan error // see launchnetwork.go
@@ -294,6 +295,7 @@ func (l *launch) keep() error {
 	if l.group != nil {
 		s.Cgroups = l.group.Paths()
 	}
+	s.Files = l.files
 	l.state = s
 	if err := l.apply(&writeFile{path: l.running(l.config.ID, "state.json"), value: s, words: "write down that it runs"}); err != nil {
 		return err

@@ -45,6 +45,8 @@ type State struct {
 	Started   time.Time `json:"started"`
 	// Network is what the container's network was made from; nil for host.
 	Network *network.Config `json:"network,omitempty"`
+	// Files are those of /etc that were made for it, by their paths.
+	Files map[string]OwnFile `json:"files,omitempty"`
 	// Cgroups are its directories by controller.
 	Cgroups map[string]string `json:"cgroups,omitempty"`
 }

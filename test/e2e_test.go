@@ -115,6 +115,10 @@ func setUp(e *testscript.Env, programs, image string) error {
 	if err := s.makeNamespaces(); err != nil {
 		return err
 	}
+	up := exec.Command("nsenter", fmt.Sprintf("--net=/proc/%d/fd/%d", os.Getpid(), s.net.Fd()), "ip", "link", "set", "lo", "up")
+	if out, err := up.CombinedOutput(); err != nil {
+		return fmt.Errorf("switch lo on: %w: %s", err, out)
+	}
 	command := fmt.Sprintf("#!/bin/sh\nexec nsenter --net=/proc/%d/fd/%d --mount=/proc/%[1]d/fd/%[3]d "+
 		"sh -c 'cd \"$0\" && exec \"$@\"' \"$PWD\" %[4]s/minictr --root %[5]s/root --runroot %[5]s/run \"$@\"\n",
 		os.Getpid(), s.net.Fd(), s.mnt.Fd(), programs, dir)
