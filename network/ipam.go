@@ -310,11 +310,11 @@ func (t *leaseTable) free(lines []int) error {
 	return errors.Join(errs...)
 }
 
-// ReleaseOwner gives back every lease of a container of which no Config is
-// left, as after a crash between the lease and the first write of the state.
-// It reads the tables of all networks below the directory for what dies with
-// the machine.
-func ReleaseOwner(runroot, owner string) error {
+// ReleaseOwner gives back every lease of a container but those to keep, which are
+// of its Config if one is left, as after a crash between the lease and the first
+// write of the state. It reads the tables of all networks below the directory for
+// what dies with the machine.
+func ReleaseOwner(runroot, owner string, keep ...netip.Prefix) error {
 	root := filepath.Join(runroot, leasesDir)
 	files := tables(root)
 	if len(files) == 0 {
@@ -326,7 +326,7 @@ func ReleaseOwner(runroot, owner string) error {
 			errs = append(errs, changeTable(file, func(t *leaseTable) error {
 				var lines []int
 				for line, l := range t.lines() {
-					if l.owner == owner {
+					if l.owner == owner && !slices.ContainsFunc(keep, func(p netip.Prefix) bool { return p.Addr() == l.address }) {
 						lines = append(lines, line)
 					}
 				}

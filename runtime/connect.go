@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -18,9 +19,10 @@ import (
 //
 //	rewired    its flock(2) is held by whoever changes the network; once there, it
 //	           says that state.json is no longer the one of the launch
-//	rewiring   what the network is to become (network.Config), while it is changed
+//	rewiring   what the network is to become (network.Config), while it is changed;
+//	           what it is, until that is known
 //
-//	lock rewired ─ write rewiring ─ steps ─ config.json, state.json ─ remove rewiring
+//	lock rewired ─ write rewiring ─ take a lease ─ steps ─ state.json, config.json ─ remove rewiring
 //
 // Who finds rewiring, but nobody who holds the lock, keeps what is in both, the old
 // and the new: what was to come is taken away, and what was to go goes.
@@ -123,9 +125,14 @@ func (l *rewiring) run(c *Container, change changer) error {
 		if s != nil {
 			have = s.Network
 		}
+		if have != nil { // the change may take a lease, of which nothing else tells yet
+			if err := replace(l.running(l.id, "rewiring"), have); err != nil {
+				return err
+			}
+		}
 		want, err := change(c, have)
 		if err != nil {
-			return err
+			return errors.Join(err, ignoreMissing(os.Remove(l.running(l.id, "rewiring"))))
 		}
 		return l.turn(c, s, want)
 	})
@@ -214,6 +221,10 @@ func (l *rewiring) turn(c *Config, s *State, want *network.Config) error {
 	}
 	err := step.Run(steps, l.watch.Step)
 	if err == nil {
+		// Before state.json: after it nobody would know the addresses any more.
+		err = releaseOthers(old, want)
+	}
+	if err == nil {
 		if err := l.refile(c, s, want); err != nil {
 			l.watch.warn(err.Error())
 		}
@@ -225,7 +236,7 @@ func (l *rewiring) turn(c *Config, s *State, want *network.Config) error {
 	if l.watch.Warn != nil {
 		l.watch.tellFindings(network.Advise(want))
 	}
-	return errors.Join(releaseOthers(old, want), os.Remove(file))
+	return os.Remove(file)
 }
 
 func (l *rewiring) write(c *Config, s *State, n *network.Config) error {
@@ -245,6 +256,14 @@ func releaseOthers(of, keep *network.Config) error {
 	return errors.Join(errs...)
 }
 
+// addresses are all that a container has.
+func addresses(c *network.Config) (list []netip.Prefix) {
+	for _, e := range c.Endpoints {
+		list = append(list, e.Interface.Addresses()...)
+	}
+	return list
+}
+
 // settle finishes what a killed process has begun. The caller holds the lock.
 func (l *rewiring) settle(s *State) error {
 	file := l.running(l.id, "rewiring")
@@ -260,9 +279,15 @@ func (l *rewiring) settle(s *State) error {
 	if err != nil {
 		return err
 	}
-	both := network.Intersection(s.Network, &want)
-	err = network.Settle(s.Network, &want)
-	if err := errors.Join(err, releaseOthers(s.Network, both), releaseOthers(&want, both)); err != nil {
+	had := s.Network
+	for _, e := range had.Endpoints { // state.json is written before config.json, which has the last word
+		if !slices.ContainsFunc(c.Network.Uses, func(u network.Use) bool { return u.Network == e.Network.Name }) {
+			had = had.Without(e.Network.Name)
+		}
+	}
+	both := network.Intersection(had, &want)
+	err = network.Settle(had, &want)
+	if err := errors.Join(err, network.ReleaseOwner(l.Runroot, l.id, addresses(both)...)); err != nil {
 		return err
 	}
 	c.Network.Uses = slices.DeleteFunc(c.Network.Uses, func(u network.Use) bool { return both.Endpoint(u.Network) == nil })
