@@ -25,6 +25,8 @@ test     umoci       umoci
 test     podman      podman
 test     buildah     buildah
 test     docker-registry  docker-registry
+test     iptables-nft     iptables
+test     iptables-legacy  iptables
 test     gcc         gcc
 test     /usr/include/stdlib.h   libc6-dev
 test     /usr/include/seccomp.h  libseccomp-dev
