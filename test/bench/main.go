@@ -12,7 +12,7 @@
 // ends, however it ends, the kernel kills what is left in there. Nothing stays
 // behind on the machine.
 //
-//	bench [-n ROUNDS] [-loops N] [-containers N] [-only NAME,…] [-table containers|images]
+//	bench [-n ROUNDS] [-loops N] [-containers N] [-only NAME,…] [-table containers|images|networks]
 package main
 
 import (
@@ -31,7 +31,7 @@ type options struct {
 	containers int    // in one loop
 	workers    int    // that start them
 	only       string // subjects of the first table, or all
-	table      string // containers, images, or both
+	table      string // containers, images, networks, or all
 	image      string // root file system archive, or made from busybox
 }
 
@@ -42,7 +42,7 @@ func main() {
 	flag.IntVar(&o.containers, "containers", 100, "containers in one loop")
 	flag.IntVar(&o.workers, "workers", 4, "containers that are started at a time")
 	flag.StringVar(&o.only, "only", "", "subjects, `a,b`; all when empty")
-	flag.StringVar(&o.table, "table", "", "`which` to make: containers or images; both when empty")
+	flag.StringVar(&o.table, "table", "", "`which` to make: containers, images or networks; all when empty")
 	flag.StringVar(&o.image, "image", "", "`archive` of a root file system; made from busybox when empty")
 	flag.Parse()
 	if err := start(os.Stdout, o); err != nil {
@@ -70,13 +70,19 @@ func bench(w io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
-	if o.table != "images" {
+	wanted := func(table string) bool { return o.table == "" || o.table == table }
+	if wanted("containers") {
 		benchContainers(w, a)
 	}
-	if o.table != "containers" {
+	if wanted("images") {
 		text, err := benchImages(a)
 		fmt.Fprint(w, text)
-		return err
+		if err != nil {
+			return err
+		}
+	}
+	if wanted("networks") {
+		return benchNetworks(w, a)
 	}
 	return nil
 }

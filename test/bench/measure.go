@@ -40,15 +40,8 @@ var rows = []row{
 	},
 	{
 		name: "run -d", unit: "ms", rounds: fast,
-		can: func(s *subject) bool { return s.start != "" },
-		once: func(a *arena, s *subject, _ string) (float64, error) {
-			id := a.id()
-			took, err := timed(func() error { return quiet(a.fill(s.start, id, 0)...) })
-			if err != nil {
-				return took, err
-			}
-			return took, quiet(a.fill(s.remove, id, 0)...)
-		},
+		can:  func(s *subject) bool { return s.start != "" },
+		once: runDetached,
 	},
 	{
 		name: "loop of run --rm", unit: "ms", rounds: slow,

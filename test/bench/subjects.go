@@ -27,6 +27,8 @@ type subject struct {
 	exec   string // runs true in it
 	remove string // ends and removes it
 	ours   string // beginning of the names of the processes that stay with a detached container
+	pid    string // prints the process id of a container
+	ports  string // with add or rm, a container and a port: changes what it publishes
 
 	fresh func(a *arena, id string) error // what load needs, and is not measured
 	load  []string                        // put the image {big} into a new store and unpack it
@@ -46,6 +48,8 @@ var subjects = []*subject{
 		start:  "{bin}/minictr --root {work}/minictr --runroot {runroot}/minictr run -d --name {id} bench sleep 1000",
 		exec:   "{bin}/minictr --root {work}/minictr --runroot {runroot}/minictr exec {id} true",
 		remove: "{bin}/minictr --root {work}/minictr --runroot {runroot}/minictr rm -f {id}",
+		pid:    "{bin}/minictr --root {work}/minictr --runroot {runroot}/minictr inspect -f {{.State.Pid}} {id}",
+		ports:  "{bin}/minictr --root {work}/minictr --runroot {runroot}/minictr port",
 		ours:   "minictr",
 	},
 	{
@@ -76,6 +80,7 @@ var subjects = []*subject{
 		start:  podman + "run -d " + podmanRun + "bench sleep 1000",
 		exec:   podman + "exec {id} true",
 		remove: podman + "rm --force --time 0 {id}",
+		pid:    podman + "inspect -f {{.State.Pid}} {id}",
 		ours:   "conmon",
 	},
 }
