@@ -86,6 +86,7 @@ var mayImport = map[string][]string{
 	"cmd/minictr-base/netapplet/rtnl":    {},
 
 	"test/kernel": {},
+	"test/lab":    {},
 	"test/report": {},
 	"test/bench":  {},
 	"test":        {},
