@@ -249,23 +249,25 @@ func removeNetwork(network string) error {
 
 func (t table) removeNetwork(network string) error {
 	ours, err := t.elementsOf(network)
-	if err != nil || len(ours) == 0 {
+	if err != nil {
 		return err
 	}
 	others, err := t.list(bridgesSet, func(comment string) bool { return comment != elementComment(network) })
 	if err != nil {
 		return err
 	}
-	batch := &nftables.Conn{}
-	if len(others) == 0 {
-		batch.DelTable(t.table)
-	} else if err := t.deleteElements(batch, ours); err != nil {
-		return err
+	if len(ours) > 0 {
+		batch := &nftables.Conn{}
+		if len(others) == 0 {
+			batch.DelTable(t.table)
+		} else if err := t.deleteElements(batch, ours); err != nil {
+			return err
+		}
+		if err := batch.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
 	}
-	if err := batch.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
-		return err
-	}
-	if len(others) == 0 && t.family == ipv6 {
+	if len(others) == 0 && t.family == ipv6 { // also where somebody has taken the table away
 		return deleteBounce()
 	}
 	return nil
