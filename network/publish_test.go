@@ -320,6 +320,11 @@ func TestBounce(t *testing.T) {
 	if err := s.Check(); err != nil {
 		t.Error(err)
 	}
+	// The kernel notices in the background that they are up; ip link says it, and ip addr.
+	up := func() string { return fmt.Sprint(strings.Count(snapshot(t), `"operstate": "UP"`)) }
+	if diff := settle(func() string { return "4" }, up); diff != "" {
+		t.Errorf("links that are up: %s", diff)
+	}
 	applied := snapshot(t)
 	s.made = true // which the second Apply did not
 	if err := s.Undo(); err != nil {
@@ -333,8 +338,8 @@ func TestBounce(t *testing.T) {
 	}
 	for range 2 {
 		sh(t, s.String())
-		if now := snapshot(t); now != applied {
-			t.Errorf("applied (-) and printed (+):\n%s", cmp.Diff(applied, now))
+		if diff := settle(func() string { return applied }, func() string { return snapshot(t) }); diff != "" {
+			t.Errorf("applied (-) and printed (+):\n%s", diff)
 		}
 	}
 	// The last network with IPv6 takes it along.

@@ -27,6 +27,7 @@ test     buildah     buildah
 test     docker-registry  docker-registry
 test     iptables-nft     iptables
 test     iptables-legacy  iptables
+test     iptables         iptables
 test     gcc         gcc
 test     /usr/include/stdlib.h   libc6-dev
 test     /usr/include/seccomp.h  libseccomp-dev
@@ -39,6 +40,8 @@ bench    podman      podman
 bench    skopeo      skopeo
 bench    umoci       umoci
 bench    containerd  containerd
+bench    iperf3      iperf3
+bench    nsenter     util-linux
 vm       qemu-system-x86_64 qemu-system-x86
 vm       busybox     busybox-static
 vm       cpio        cpio
