@@ -152,6 +152,8 @@ func (l *launch) nameServers() []netip.Addr {
 	if n == nil {
 		return nil
 	}
+	l.mu.Lock() // the servers are started meanwhile
+	defer l.mu.Unlock()
 	answering := *n
 	answering.Endpoints = slices.DeleteFunc(slices.Clone(n.Endpoints), func(e network.Endpoint) bool {
 		return slices.Contains(l.nameless, e.Network.Name)
@@ -168,7 +170,9 @@ func (l *launch) makeNames() error {
 	}
 	for _, s := range steps {
 		if start, ok := s.(*network.StartNames); ok && start.Failed() != nil {
+			l.mu.Lock()
 			l.nameless = append(l.nameless, start.Network.Name)
+			l.mu.Unlock()
 			l.warn(start.Failed().Error() + ": containers are not found by name there")
 		}
 	}

@@ -38,7 +38,7 @@ type launch struct {
 	config *Config
 	watch  Watch
 	hooks  hooks
-	mu     sync.Mutex // guards done and fds: the network is made beside the rest
+	mu     sync.Mutex // guards done, fds and nameless: the network is made beside the rest
 	done   []step.Step
 	fds    []int
 
