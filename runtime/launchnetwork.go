@@ -74,7 +74,7 @@ func (l *launch) makeNetwork() error {
 func (l *launch) restoreOthers(steps []step.Step) {
 	for _, s := range steps {
 		if f, ok := s.(*network.AddFirewall); ok && f.MadeTable() {
-			if err := l.reloadContainers(l.watch); err != nil {
+			if err := l.reloadContainers(l.watch, l.config.ID); err != nil {
 				l.warn("what other containers had in the nftables table could not be put back: " + err.Error())
 			}
 			return

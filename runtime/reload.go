@@ -21,14 +21,16 @@ func (r *Runtime) ReloadNetworks(w Watch) error {
 			errs = append(errs, step.Run(r.Networks().ReloadNetwork(n), w.Step))
 		}
 	}
-	return errors.Join(append(errs, r.reloadContainers(w))...)
+	return errors.Join(append(errs, r.reloadContainers(w, ""))...)
 }
 
-func (r *Runtime) reloadContainers(w Watch) error {
+// reloadContainers does so for all containers but one, which is about to be started:
+// it may be written down already, and not be plugged in.
+func (r *Runtime) reloadContainers(w Watch, but string) error {
 	list, err := r.List()
 	errs := []error{err}
 	for _, c := range list {
-		if c.Status == Running && c.State.Network != nil {
+		if c.Status == Running && c.State.Network != nil && c.Config.ID != but {
 			errs = append(errs, step.Run(network.Reload(c.State.Network), w.Step))
 		}
 	}
@@ -58,7 +60,7 @@ func (r *Runtime) healNetworks() error {
 			return err
 		}
 		if !ok {
-			return r.reloadContainers(Watch{})
+			return r.reloadContainers(Watch{}, "")
 		}
 		errs = append(errs, r.healNames(n))
 	}
