@@ -35,8 +35,14 @@ func (r *Runtime) Connect(name string, u network.Use, w Watch) error {
 		return err
 	}
 	u.Network = n.Name
+	if n.Driver != network.BridgeDriver && n.Driver != network.MacvlanDriver {
+		return step.Fail("connect container", name+" to network "+n.Name, errNoCable)
+	}
 	return r.rewire(name, w, r.connecting(u), "connect container", "to network "+n.Name)
 }
+
+// errNoCable says that a network has nothing to plug a container in.
+var errNoCable = errors.New("it is chosen by run --network, and a container has no other beside it")
 
 // connecting adds a network.
 func (r *Runtime) connecting(u network.Use) changer {
