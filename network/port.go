@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/minictr/minictr/runtime/step"
 )
 
 // A Port is a port of a container, or a range of them, that is reachable at the
@@ -281,4 +283,24 @@ func (p Port) overlaps(q Port) bool {
 	same := p.HostIP == q.HostIP || p.HostIP.IsUnspecified() || q.HostIP.IsUnspecified()
 	return same && p.Protocol == q.Protocol &&
 		int(p.HostPort) < int(q.HostPort)+int(q.Count) && int(q.HostPort) < int(p.HostPort)+int(p.Count)
+}
+
+// CheckTwice fails when two of the ports claim the same port of the host. Those
+// that have none yet get one that is free.
+func CheckTwice(ports []Port) error {
+	ports = slices.SortedFunc(slices.Values(ports), func(a, b Port) int {
+		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.HostPort, b.HostPort))
+	})
+	ports = slices.DeleteFunc(ports, func(p Port) bool { return p.HostPort == 0 || p.Among > 0 })
+	for i, p := range ports {
+		for _, q := range ports[i+1:] {
+			if q.Protocol != p.Protocol || int(q.HostPort) >= int(p.HostPort)+int(p.Count) {
+				break
+			}
+			if p.overlaps(q) {
+				return step.Fail("publish port", q.Where(), errors.New("it is asked for twice"))
+			}
+		}
+	}
+	return nil
 }

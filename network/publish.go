@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -246,20 +245,7 @@ func (s *PublishPorts) validate() error {
 			return step.Fail("publish port", p.Where(), fmt.Errorf("the container has no %s address", familyOf(p.HostIP).words()))
 		}
 	}
-	ports := slices.SortedFunc(slices.Values(s.Ports), func(a, b Port) int {
-		return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.HostPort, b.HostPort))
-	})
-	for i, p := range ports {
-		for _, q := range ports[i+1:] {
-			if q.Protocol != p.Protocol || int(q.HostPort) >= int(p.HostPort)+int(p.Count) {
-				break
-			}
-			if p.overlaps(q) {
-				return step.Fail("publish port", q.Where(), errors.New("it is asked for twice"))
-			}
-		}
-	}
-	return nil
+	return CheckTwice(s.Ports)
 }
 
 func (f family) words() string {

@@ -25,7 +25,10 @@ func (r *Runtime) publishing(ports []network.Port) changer {
 		}
 		c.Network.Ports = append(slices.Clone(c.Network.Ports), ports...)
 		if have == nil {
-			return nil, nil
+			return nil, network.CheckTwice(c.Network.Ports)
+		}
+		if err := network.CheckTwice(slices.Concat(have.Ports, ports)); err != nil {
+			return nil, err
 		}
 		return r.request(c).WithPorts(have, ports)
 	}
