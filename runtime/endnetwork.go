@@ -24,8 +24,13 @@ func (r *Runtime) lockEnd(id string) (*os.File, error) {
 }
 
 // releaseNetwork gives back what a container that has ended had of its networks.
-// What is in its namespace is gone with it.
+// What is in its namespace is gone with it, unless another container has joined it.
 func (r *Runtime) releaseNetwork(e ending) error {
+	if e.state != nil && e.state.Network != nil {
+		if err := network.Unplug(e.state.Network); err != nil {
+			return err // the addresses are in use
+		}
+	}
 	if e.rewired || e.state == nil {
 		return errors.Join(network.Unpublish(e.id), names.RemoveContainer(r.Runroot, e.id), network.ReleaseOwner(r.Runroot, e.id), r.unlinkNetns(e))
 	}
