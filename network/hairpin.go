@@ -22,11 +22,12 @@ type SetHairpin struct {
 	made bool
 }
 
-// Apply sets the mode.
+// Apply sets the mode. A link that is not there is about to be made, or gone with
+// its container.
 func (s *SetHairpin) Apply() error {
 	err := s.set(1)
 	s.made = err == nil
-	return explain("set hairpin of", s.Link, err)
+	return explain("set hairpin of", s.Link, missing(err))
 }
 
 func (s *SetHairpin) set(mode uint8) error {
