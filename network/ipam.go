@@ -69,6 +69,9 @@ type pool struct {
 	reserved []netip.Addr // never given
 
 	alive func(owner string) bool
+	// there fails when the network has been removed; nil for one that always is
+	// there. Who removes one holds the lock.
+	there func() error
 	// ports lists the names of the bridge's ports; nil when there is no bridge,
 	// and so no limit.
 	ports func() ([]string, error)
@@ -233,7 +236,14 @@ func (p pool) locked(f func(*leaseTable) error) error {
 	if p.dry {
 		return readTable(p.file, f)
 	}
-	return withLock(filepath.Dir(p.file), func() error { return withTable(p.file, f) })
+	return withLock(filepath.Dir(p.file), func() error {
+		if p.there != nil {
+			if err := p.there(); err != nil {
+				return err
+			}
+		}
+		return withTable(p.file, f)
+	})
 }
 
 // withLock calls f while it holds the lock of the directory, which it makes if

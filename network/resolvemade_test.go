@@ -179,3 +179,38 @@ func TestFullBridgeResolve(t *testing.T) {
 		t.Errorf("%d hardware addresses of %d: %v", len(macs), len(after), slices.Sorted(maps.Keys(macs)))
 	}
 }
+
+// TestRemovedMeanwhile: a network that is removed between looking it up and taking an
+// address of it is not used, and no table of leases is made.
+func TestRemovedMeanwhile(t *testing.T) {
+	freshHost(t)
+	dir := t.TempDir()
+	s := storeIn(dir)
+	n, err := makeNetwork(t, s, Creation{Name: "gone", IPv4: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := dial(unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	for _, again := range []bool{false, true} { // another one is made under its name
+		if err := s.forget(n); err != nil {
+			t.Fatal(err)
+		}
+		if again {
+			if _, err := makeNetwork(t, s, Creation{Name: "gone", IPv4: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := requestOf(dir, 1)
+		e := &Endpoint{Network: *n, Lease: Lease{File: leaseFile(dir, n.Name), Owner: r.Owner}}
+		if err := r.takeAddresses(c, e, Use{Network: n.Name}); !errors.Is(err, ErrNotFound) {
+			t.Errorf("made again: %t: got %v", again, err)
+		}
+		if _, err := os.Lstat(e.Lease.File); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("made again: %t: the table of leases: %v", again, err)
+		}
+	}
+}

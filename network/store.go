@@ -160,6 +160,16 @@ func (s Store) made() ([]*Network, error) {
 	return list, errors.Join(errs...)
 }
 
+// stillThere fails with ErrNotFound when the network was removed since it was
+// looked up, and perhaps another made under its name.
+func (s Store) stillThere(n *Network) error {
+	now, err := s.read(n.Name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && now.ID != n.ID {
+		err = ErrNotFound
+	}
+	return step.Fail("find network", n.Name, err)
+}
+
 // write writes a definition that is not there yet, whole or not at all.
 func (s Store) write(n *Network) error {
 	text, err := json.MarshalIndent(n, "", "  ")
