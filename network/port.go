@@ -271,6 +271,26 @@ func Bindings(ports []Port, has4, has6 bool) []string {
 	return lines
 }
 
+// Bound lists where the container's ports are reachable, each with an address of the
+// host, of which one family follows the other. They are in the order of Bindings, but
+// ranges are whole.
+func Bound(ports []Port, has4, has6 bool) (list []Port) {
+	for _, p := range slices.SortedFunc(slices.Values(ports), comparePorts) {
+		for _, f := range families() {
+			if p, ok := p.on(f); ok && (f == ipv4 && has4 || f == ipv6 && has6) {
+				list = append(list, p)
+			}
+		}
+	}
+	return list
+}
+
+// Mapping is the port as docker ps has it: 0.0.0.0:8080->80/tcp.
+func (p Port) Mapping() string {
+	host, _, _ := strings.Cut(p.Where(), "/")
+	return host + "->" + span(p.ContainerPort, p.Count) + "/" + p.Protocol
+}
+
 // comparePorts orders by what the container has.
 func comparePorts(a, b Port) int {
 	return cmp.Or(cmp.Compare(a.ContainerPort, b.ContainerPort), cmp.Compare(a.Protocol, b.Protocol),

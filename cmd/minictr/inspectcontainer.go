@@ -60,7 +60,7 @@ func newContainerView(c *runtime.Container, files runtime.Files, image *rootfs.I
 		HostConfig: hostConfigOf(config), Mounts: mountsOf(config, volumes), Config: configOf(config, image),
 	}
 	v.Driver, v.GraphDriver = rootOf(config, files)
-	v.NetworkSettings.Ports = map[string]any{}
+	v.addPorts(c, image)
 	v.NetworkSettings.Networks = map[string]endpointView{}
 	if config.Network.Join == "" { // networks of its own, or the host's
 		for _, name := range networkNames(config) {

@@ -55,6 +55,7 @@ type stateView struct {
 type hostConfigView struct {
 	Binds             []string
 	NetworkMode       string
+	PortBindings      portMap // as asked for
 	RestartPolicy     struct{ Name string }
 	AutoRemove        bool
 	LogConfig         struct{ Type string }
@@ -127,6 +128,7 @@ type configView struct {
 	AttachStderr bool
 	Tty          bool
 	OpenStdin    bool
+	ExposedPorts map[string]struct{} `json:",omitempty"` // by the image, and those that are published
 	Env          []string
 	Cmd          []string
 	Image        string
@@ -138,9 +140,9 @@ type configView struct {
 }
 
 type networkSettingsView struct {
-	SandboxID   string // the name of the namespace: net:[4026531840]
-	SandboxKey  string // a path that opens it
-	Ports       map[string]any
+	SandboxID   string  // the name of the namespace: net:[4026531840]
+	SandboxKey  string  // a path that opens it
+	Ports       portMap // null: exposed by the image, not published
 	IPAddress   string
 	IPPrefixLen int
 	Gateway     string

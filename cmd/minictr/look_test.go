@@ -62,8 +62,9 @@ func TestHumanSize(t *testing.T) {
 // examples are containers in each state.
 func examples() []*runtime.Container {
 	bridge := &network.Config{Mode: network.Bridge, Endpoints: []network.Endpoint{{
-		Interface: network.Interface{Address: netip.MustParsePrefix("172.17.0.2/16")},
-	}}}
+		Network:   network.Network{Driver: network.BridgeDriver},
+		Interface: network.Interface{Address: netip.MustParsePrefix("172.17.0.2/16")}, Default: true,
+	}}, Ports: []network.Port{{HostPort: 8080, ContainerPort: 80, Count: 1, Protocol: "tcp"}}}
 	return []*runtime.Container{
 		{
 			Config: &runtime.Config{
@@ -99,10 +100,10 @@ func TestPsTable(t *testing.T) {
 	}
 	got := table(t, listing{columns: psColumns()}, rows)
 	want := strings.TrimLeft(`
-CONTAINER ID   IMAGE        COMMAND                  CREATED                  STATUS                      IP           NAMES
-4f0c9d2e5b6a   nginx:1.27   "nginx -g daemon off;"   3 minutes ago            Up 2 minutes                172.17.0.2   web
-8a1b2c3d4e5f   /srv/root    "true"                   26 hours ago             Exited (137) 25 hours ago                job
-c0ffee000000   alpine       "echo ?[31mred"          Less than a second ago   Created                                  new
+CONTAINER ID   IMAGE        COMMAND                  CREATED                  STATUS                      PORTS                  IP           NAMES
+4f0c9d2e5b6a   nginx:1.27   "nginx -g daemon off;"   3 minutes ago            Up 2 minutes                0.0.0.0:8080->80/tcp   172.17.0.2   web
+8a1b2c3d4e5f   /srv/root    "true"                   26 hours ago             Exited (137) 25 hours ago                                       job
+c0ffee000000   alpine       "echo ?[31mred"          Less than a second ago   Created                                                         new
 `, "\n")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -321,6 +322,29 @@ func TestCpPlace(t *testing.T) {
 	} {
 		if got := newCpPlace(argument); got != want {
 			t.Errorf("%s: %+v, not %+v", argument, got, want)
+		}
+	}
+}
+
+func TestInspectPorts(t *testing.T) {
+	c := examples()[0]
+	c.Config.Network.Ports = []network.Port{
+		{ContainerPort: 80, Count: 1, Protocol: "tcp"},
+		{HostIP: netip.MustParseAddr("::1"), HostPort: 8000, Among: 11, ContainerPort: 80, Count: 1, Protocol: "tcp"},
+		{HostPort: 9000, ContainerPort: 7000, Count: 2, Protocol: "udp"},
+	}
+	var v containerView
+	v.addPorts(c, &rootfs.Image{Config: rootfs.Config{ExposedPorts: map[string]struct{}{"443": {}, "80/tcp": {}}}})
+	for _, got := range []struct {
+		what       string
+		have, want any
+	}{
+		{"asked", v.HostConfig.PortBindings, portMap{"80/tcp": {{"", ""}, {"::1", "8000-8010"}}, "7000/udp": {{"", "9000"}}, "7001/udp": {{"", "9001"}}}},
+		{"bound", v.NetworkSettings.Ports, portMap{"80/tcp": {{"0.0.0.0", "8080"}}, "443/tcp": nil}},
+		{"exposed", v.Config.ExposedPorts, map[string]struct{}{"80/tcp": {}, "443/tcp": {}, "7000/udp": {}, "7001/udp": {}}},
+	} {
+		if diff := cmp.Diff(got.want, got.have); diff != "" {
+			t.Errorf("%s:\n%s", got.what, diff)
 		}
 	}
 }

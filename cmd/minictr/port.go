@@ -75,6 +75,16 @@ func bindingsOf(c *runtime.Container) []string {
 	return network.Bindings(n.Ports, to.IsValid(), to6.IsValid())
 }
 
+// boundPorts are the same with an address each; ranges are whole.
+func boundPorts(c *runtime.Container) []network.Port {
+	if c.Status != runtime.Running || c.State.Network == nil {
+		return nil
+	}
+	n := c.State.Network
+	to, to6 := n.PortTargets()
+	return network.Bound(n.Ports, to.IsValid(), to6.IsValid())
+}
+
 func portAddCommand(a *app) *cobra.Command {
 	return a.portChangeCommand("add CONTAINER PORT…", (*runtime.Runtime).Publish)
 }

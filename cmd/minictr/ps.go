@@ -41,7 +41,7 @@ func psCommand(a *app) *cobra.Command {
 }
 
 func psColumns() []string {
-	return []string{"ID", "Image", "Command", "RunningFor", "Status", "IP", "Names"}
+	return []string{"ID", "Image", "Command", "RunningFor", "Status", "Ports", "IP", "Names"}
 }
 
 func psFilters() []string {
@@ -153,6 +153,7 @@ type psRow struct {
 	RunningFor string `head:"CREATED"`
 	Status     string
 	State      string
+	Ports      string
 	IP         string
 	Names      string
 	Labels     string
@@ -175,6 +176,11 @@ func newPsRow(c *runtime.Container, now time.Time, whole bool) psRow {
 		Pid: strconv.Itoa(c.Pid()),
 	}
 	row.IP = ipOf(c)
+	var ports []string
+	for _, p := range boundPorts(c) {
+		ports = append(ports, p.Mapping())
+	}
+	row.Ports = strings.Join(ports, ", ")
 	var mounts []string
 	for _, m := range c.Config.Mounts {
 		name := visible(firstOf(m.Source, m.Destination))
