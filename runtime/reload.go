@@ -8,6 +8,7 @@ import (
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/network/names"
 	"github.com/minictr/minictr/runtime/step"
+	"golang.org/x/sys/unix"
 )
 
 // ReloadNetworks puts back what somebody has taken away underneath: what
@@ -31,7 +32,7 @@ func (r *Runtime) reloadContainers(w Watch, but string) error {
 	errs := []error{err}
 	for _, c := range list {
 		if c.Status == Running && c.State.Network != nil && c.Config.ID != but {
-			errs = append(errs, step.Run(network.Reload(c.State.Network), w.Step))
+			errs = append(errs, r.reloadContainer(c.Config.ID, w))
 		}
 	}
 	adopted, err := r.Adoptions()
@@ -40,6 +41,22 @@ func (r *Runtime) reloadContainers(w Watch, but string) error {
 		errs = append(errs, step.Run(network.Reload(a.Network), w.Step))
 	}
 	return errors.Join(errs...)
+}
+
+// reloadContainer holds the lock of who changes a container's network, so that the
+// container does not end meanwhile: what is put back after that, a published port or
+// a name, would never go.
+func (r *Runtime) reloadContainer(id string, w Watch) error {
+	lock, err := (&rewiring{Runtime: r, id: id}).lockRewired(unix.LOCK_EX)
+	if err != nil {
+		return ignoreMissing(err) // it has ended
+	}
+	defer lock.Close()
+	s, err := r.readState(id)
+	if err != nil || !s.alive() || s.Network == nil {
+		return err
+	}
+	return step.Run(network.Reload(s.Network), w.Step)
 }
 
 // healNetworks puts the nftables table back that nft flush ruleset, or the reload
