@@ -202,3 +202,31 @@ func TestVLAN(t *testing.T) {
 	}
 	sh(t, "ip link show foreign")
 }
+
+// TestMacvlanSparesHost: no container gets the address that the host has on the parent.
+func TestMacvlanSparesHost(t *testing.T) {
+	freshHost(t)
+	internet(t, 1500)
+	dir := t.TempDir()
+	_, err := makeNetwork(t, storeIn(dir), Creation{
+		Name: "lan", Driver: MacvlanDriver, IPv4: true, Subnets: []string{"192.0.2.0/24"}, Gateways: []string{"192.0.2.2"},
+		Options: map[string]string{"parent": "uplink"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := requestOf(dir, 1)
+	for ip, want := range map[string]string{"": "192.0.2.3/24", "192.0.2.1": "ip 192.0.2.1: the address of the host on uplink"} {
+		r.Uses, r.DryRun = []Use{{Network: "lan", IP: ip}}, true
+		got := ""
+		cfg, err := Resolve(r)
+		if err == nil {
+			got = cfg.Endpoints[0].Interface.Address.String()
+		} else {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("--ip %q: got %s, want %s", ip, got, want)
+		}
+	}
+}

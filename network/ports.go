@@ -3,6 +3,7 @@ package network
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -84,6 +85,26 @@ func (n Network) pool(c *conn, file string) pool {
 		p.ports = func() ([]string, error) { return c.portNames(n.Bridge) }
 	}
 	return p
+}
+
+// spareHost keeps the host's own addresses on the parent of a macvlan from being
+// given: it is on the same segment. On a bridge it has none but the gateway's.
+func (p *pool) spareHost(c *conn, n *Network, want [2]netip.Addr) error {
+	if n.Driver != MacvlanDriver {
+		return nil
+	}
+	l, err := c.link(n.Bridge)
+	if err != nil {
+		return missing(err) // the step that needs it says so
+	}
+	list, err := c.addresses(unix.AF_UNSPEC, l.index)
+	for _, a := range list {
+		p.reserved = append(p.reserved, a.prefix.Addr())
+		if slices.Contains(want[:], a.prefix.Addr()) {
+			return fmt.Errorf("ip %s: the address of the host on %s", a.prefix.Addr(), n.Bridge)
+		}
+	}
+	return err
 }
 
 // portNames lists the links on a bridge; none when there is no bridge.

@@ -354,6 +354,9 @@ func (r Request) takeAddresses(c *conn, e *Endpoint, u Use) error {
 	}
 	p := n.pool(c, e.Lease.File)
 	p.alive, p.dry = r.Alive, r.DryRun
+	if err := p.spareHost(c, &n, want); err != nil {
+		return err
+	}
 	if n.ID != "" {
 		p.there = func() error { return r.stillThere(&n) }
 	}
