@@ -53,6 +53,11 @@ func ResolvePorts(runroot string, ports []Port, dry bool) ([]Port, error) {
 	return chosen, withLock(filepath.Join(runroot, leasesDir), choose)
 }
 
+// ForgetPorts forgets which ports were chosen last.
+func ForgetPorts(runroot string) error {
+	return ignoreMissing(os.Remove(filepath.Join(runroot, portsFile)))
+}
+
 // isBlank tells that the port of the host is still to be chosen.
 func (p Port) isBlank() bool { return p.HostPort == 0 || p.Among > 0 }
 

@@ -127,7 +127,7 @@ func (a *app) restoreHost(wanted bool) error {
 		}
 		fmt.Fprintf(a.out, "%s = %s\n", key, n.Was)
 	}
-	return err
+	return errors.Join(err, network.ForgetPorts(a.runroot))
 }
 
 func networkReloadCommand(a *app) *cobra.Command {
