@@ -113,10 +113,14 @@ func (r *Runtime) adoptedBy(target string) (*Adopted, error) {
 	return nil, errors.Join(err, &NotAdoptedError{})
 }
 
-// nameAdopted gives the adopted namespaces in a *network.InUseError their names.
-func (r *Runtime) nameAdopted(err error) error {
-	inUse := (*network.InUseError)(nil)
-	if !errors.As(err, &inUse) {
+// nameUsers gives the containers and adopted namespaces in a *network.InUseError or
+// a *network.AddressInUseError, which has their ids, the names that people call them.
+func (r *Runtime) nameUsers(err error) error {
+	if taken, ok := errors.AsType[*network.AddressInUseError](err); ok {
+		taken.Owner = r.nameOf(taken.Owner)
+	}
+	inUse, ok := errors.AsType[*network.InUseError](err)
+	if !ok {
 		return err
 	}
 	inUse.Containers = slices.DeleteFunc(inUse.Containers, func(id string) bool {
@@ -126,5 +130,17 @@ func (r *Runtime) nameAdopted(err error) error {
 		}
 		return err == nil && a != nil
 	})
+	for i, id := range inUse.Containers {
+		inUse.Containers[i] = r.nameOf(id)
+	}
+	slices.Sort(inUse.Containers)
 	return err
+}
+
+// nameOf is the name of the container; of one below another --root its id.
+func (r *Runtime) nameOf(id string) string {
+	if c, err := r.config(id); err == nil && c != nil {
+		return c.Name
+	}
+	return id
 }

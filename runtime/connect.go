@@ -59,7 +59,7 @@ func (r *Runtime) connecting(u network.Use) changer {
 		}
 		e, err := r.request(c).ResolveUse(u, have)
 		if err != nil {
-			return nil, err
+			return nil, r.nameUsers(err)
 		}
 		return have.With(*e), nil
 	}

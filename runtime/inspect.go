@@ -86,5 +86,5 @@ func (r *Runtime) Networks() network.Store { return network.Store{Root: r.Root, 
 // RemoveNetwork takes a network away, with what belongs to it. It fails with a
 // *network.InUseError while a container has an address there.
 func (r *Runtime) RemoveNetwork(name string) error {
-	return r.nameAdopted(r.Networks().Remove(name, r.holds))
+	return r.nameUsers(r.Networks().Remove(name, r.holds))
 }

@@ -117,7 +117,7 @@ func (l *launch) resolveNetwork() error {
 	}
 	cfg, err := network.Resolve(l.request(l.config))
 	if err != nil {
-		return err
+		return l.nameUsers(err)
 	}
 	l.network = cfg
 	if l.netns != nil {
