@@ -45,7 +45,7 @@ func commands() []command {
 		{"commit", "containers", "make an image of a container", commitCommand},
 		{"export", "containers", "write the root file system of a container as a tar archive", exportCommand},
 		{"ps", groupLook, "list containers", psCommand},
-		{"inspect", groupLook, "print everything about containers, images and volumes", inspectCommand},
+		{"inspect", groupLook, "print everything about containers, images, networks and volumes", inspectCommand},
 		{"logs", groupLook, "print the output of a detached container", logsCommand},
 		{"port", groupLook, "print, add and remove published ports of a container", portCommand},
 		{"top", groupLook, "list the processes of a container", topCommand},
@@ -66,7 +66,7 @@ func commands() []command {
 		{"image", groupImages, "the commands about images, as docker image has them", imageCommand},
 		{"container", groupContainers, "the commands about containers, as docker container has them", containerCommand},
 		{"volume", groupVolumes, "make, list, inspect and remove volumes", volumeCommand},
-		{"network", groupNetworks, "list, inspect and remove networks", networkCommand},
+		{"network", groupNetworks, "make, list, inspect, connect and remove networks", networkCommand},
 		{"finish", "", "clean up after a container, for its monitor", finishCommand},
 	}
 }

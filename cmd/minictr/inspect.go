@@ -15,23 +15,24 @@ func inspectCommand(a *app) *cobra.Command {
 	var f inspectFlags
 	c := &cobra.Command{
 		Use: "inspect [FLAGS] NAME…", Args: cobra.MinimumNArgs(1),
-		Long: "Inspect prints everything about containers, images and volumes as JSON. What a container has in\n" +
+		Long: "Inspect prints everything about containers, images, networks and volumes as JSON. What a container has in\n" +
 			"the kernel (namespaces, veth, rules, cgroups, processes) is read at this moment.",
 		Example: "  minictr inspect -f '{{.State.Pid}}' web\n  minictr inspect -f '{{.NetworkSettings.IPAddress}}' web",
 		RunE:    func(_ *cobra.Command, names []string) error { return a.inspect(names, f) },
 	}
 	c.Flags().StringVarP(&f.format, "format", "f", "", "print it as \"json\" on one line, or as a Go template")
-	c.Flags().StringVar(&f.kind, "type", "", "container, image or volume; by default what the name fits first")
+	c.Flags().StringVar(&f.kind, "type", "", "container, image, network or volume; by default what the name fits first")
 	return c
 }
 
 // inspect prints what there is, and then fails for names that are nothing.
 func (a *app) inspect(names []string, f inspectFlags) error {
 	find, ok := map[string]func(string) (any, error){
-		"": a.inspectAny, "container": a.inspectContainer, "image": a.inspectImage, "volume": a.inspectVolume,
+		"": a.inspectAny, "container": a.inspectContainer, "image": a.inspectImage,
+		"network": a.inspectNetwork, "volume": a.inspectVolume,
 	}[f.kind]
 	if !ok {
-		return usageError{fmt.Errorf("--type %q: there are container, image and volume", f.kind)}
+		return usageError{fmt.Errorf("--type %q: there are container, image, network and volume", f.kind)}
 	}
 	a.heal(a.runtime())
 	return a.printInspected(names, f.format, find)
@@ -65,17 +66,17 @@ func (a *app) printViews(views []any, format string) error {
 type notFoundError struct{ name string }
 
 func (e *notFoundError) Error() string {
-	return "inspect " + e.name + ": no such container, image or volume"
+	return "inspect " + e.name + ": no such container, image, network or volume"
 }
 
-// inspectAny takes the name for that of a container, then of an image, and then of
-// a volume.
+// inspectAny takes the name for that of a container, then of an image, of a network,
+// and then of a volume, as docker inspect does.
 func (a *app) inspectAny(name string) (any, error) {
 	v, err := a.inspectContainer(name)
 	if !is[*runtime.NotFoundError](err) {
 		return v, err
 	}
-	for _, find := range []func(string) (any, error){a.inspectImage, a.inspectVolume} {
+	for _, find := range []func(string) (any, error){a.inspectImage, a.inspectNetwork, a.inspectVolume} {
 		if v, err := find(name); err == nil {
 			return v, nil
 		}

@@ -97,7 +97,8 @@ func (a *app) portChangeCommand(use string, change func(*runtime.Runtime, string
 	var explain bool
 	c := &cobra.Command{
 		Use: use, Args: cobra.MinimumNArgs(2),
-		Long: "A PORT is spelt as for run --publish: [[ADDRESS:]HOST:]CONTAINER[/tcp|udp|sctp].",
+		Long: "A PORT is spelt as for run --publish: [[ADDRESS:]HOST:]CONTAINER[/tcp|udp|sctp]. For port rm\n" +
+			"one of the CONTAINER alone is any that leads to it. A container that does not run has them when it is started.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			ports, err := parsePorts(args[1:])
 			if err != nil {
