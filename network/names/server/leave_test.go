@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -47,13 +48,44 @@ func TestLeavingServerSeesTheNextRecord(t *testing.T) {
 	}
 }
 
+// What comes and goes on other networks does not keep a server that nobody needs.
+func TestLeavingServerMindsItsOwnNetwork(t *testing.T) {
+	kernel.RequireRoot(t)
+	kernel.RequireCommand(t, "ip")
+	kernel.Snapshot(t)
+	w := &starter{
+		t: t, ns: kernel.InNetns(t), runroot: t.TempDir(), ended: make(chan error, 1), gateway: netip.MustParsePrefix("127.0.0.1/8"),
+		linger: 100 * time.Millisecond,
+	}
+	setUp(t)
+	record := names.Record{Container: fmt.Sprintf("%064x", 1), Name: "web", Gateway: w.gateway, Address: netip.MustParseAddr("127.1.0.1")}
+	blue := names.AddName{Runroot: w.runroot, Network: "blue", Record: record}
+	red := names.AddName{Runroot: w.runroot, Network: "red", Record: record}
+	check(t, blue.Apply())
+	w.start()
+	w.ask(record.Address)
+	check(t, blue.Undo())
+	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		check(t, errors.Join(red.Apply(), red.Undo()))
+		select {
+		case err := <-w.ended:
+			check(t, err)
+			return
+		default:
+		}
+	}
+	t.Error("it is still there")
+	check(t, <-w.ended)
+}
+
 type starter struct {
 	t       *testing.T
 	ns      *kernel.Netns
 	runroot string
 	gateway netip.Prefix
 	running bool
-	ended   chan error // of the last server
+	linger  time.Duration // 1 ms by default
+	ended   chan error    // of the last server
 }
 
 // start does what names.Start does, with a server in this process, and reports whether
@@ -73,7 +105,7 @@ func (w *starter) start() bool {
 	check(w.t, err)
 	w.running = true
 	go w.ns.Do(w.t, func() {
-		err := Run(Config{Runroot: w.runroot, Network: "blue", Bridge: "lo", Lock: lock, Sockets: sockets, Linger: time.Millisecond})
+		err := Run(Config{Runroot: w.runroot, Network: "blue", Bridge: "lo", Lock: lock, Sockets: sockets, Linger: cmp.Or(w.linger, time.Millisecond)})
 		_ = lock.Close() // what the end of the process does
 		w.ended <- err
 	})

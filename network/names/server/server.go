@@ -81,11 +81,15 @@ func Run(c Config) error {
 	}
 }
 
-// waitUnused returns when there has been no record for a while.
+// waitUnused returns when there has been no record for a while, whatever changes on
+// other networks meanwhile.
 func (s *Server) waitUnused() error {
+	var patience <-chan time.Time
 	for {
-		var patience <-chan time.Time
-		if !s.directory.occupied() {
+		switch {
+		case s.directory.occupied():
+			patience = nil
+		case patience == nil:
 			patience = time.After(s.config.Linger)
 		}
 		if gone, err := s.orphaned(); gone || err != nil {
