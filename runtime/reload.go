@@ -84,6 +84,22 @@ func (r *Runtime) healNetworks() error {
 	return errors.Join(errs...)
 }
 
+// HealNames starts the name servers that were killed. It is the part of Heal that a
+// command in a container may need, and costs some microseconds a network.
+func (r *Runtime) HealNames() error {
+	entries, err := os.ReadDir(names.Root(r.Runroot))
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	var errs []error
+	for _, e := range entries {
+		if n, err := r.Networks().Lookup(e.Name()); err == nil && e.IsDir() {
+			errs = append(errs, r.healNames(n))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // healNames starts a name server that was killed.
 func (r *Runtime) healNames(n *network.Network) error {
 	alive, err := names.Alive(r.Runroot, n.Name)

@@ -32,6 +32,9 @@ func execCommand(a *app) *cobra.Command {
 			if command.Detach {
 				streams = runtime.Standard{} // who reads our output must not wait for it
 			}
+			if err := a.runtime().HealNames(); err != nil {
+				a.warn(err)
+			}
 			p, err := a.runtime().Exec(c, command, streams, a.watch(explain))
 			if err != nil || command.Detach {
 				return err
