@@ -125,7 +125,7 @@ func setUp(e *testscript.Env, programs, image string) error {
 	if err := os.Mkdir(dir+"/bin", 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(dir+"/bin/minictr", []byte(command), 0o755); err != nil {
+	if err := kernel.WriteProgram(dir+"/bin/minictr", command); err != nil {
 		return err
 	}
 	e.Setenv("PATH", dir+"/bin:"+os.Getenv("PATH"))

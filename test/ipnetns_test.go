@@ -53,7 +53,7 @@ func newNetnsHost(t *testing.T, programs string) *netnsHost {
 	h := &netnsHost{t: t, rootfs: dir + "/rootfs", path: dir + "/bin:" + os.Getenv("PATH")}
 	(&host{t: t, rootfs: h.rootfs}).makeRootfs()
 	wrapper := fmt.Sprintf("#!/bin/sh\nexec %s/minictr --root %s/root \"$@\"\n", programs, dir)
-	for _, err := range []error{os.Mkdir(dir+"/bin", 0o755), os.Mkdir(dir+"/etc", 0o755), os.WriteFile(dir+"/bin/minictr", []byte(wrapper), 0o755)} {
+	for _, err := range []error{os.Mkdir(dir+"/bin", 0o755), os.Mkdir(dir+"/etc", 0o755), kernel.WriteProgram(dir+"/bin/minictr", wrapper)} {
 		if err != nil {
 			t.Fatal(err)
 		}

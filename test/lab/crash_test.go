@@ -89,6 +89,7 @@ func (c change) undisturbed(l *lab) {
 // check does the change and kills it after the time.
 func (c change) check(l *lab, after time.Duration) {
 	l.t.Helper()
+	kernel.Eventually(l.t, 20*time.Second, l.alone)
 	calm, leases := l.state(), l.memory()
 	for _, command := range c.before {
 		l.must(command...)
@@ -101,7 +102,7 @@ func (c change) check(l *lab, after time.Duration) {
 	if said != "" {
 		l.t.Log(said)
 	}
-	kernel.Eventually(l.t, settled, l.whole) // a container that has lost its parent is ended in the background
+	kernel.Eventually(l.t, 20*time.Second, l.whole) // a container that has lost its parent is ended in the background
 	for _, command := range c.after {
 		if _, _, err := l.try(command...); err != nil && !mayFail(command) {
 			l.t.Error(err)
@@ -115,6 +116,15 @@ func (c change) check(l *lab, after time.Duration) {
 		}
 	}
 	l.t.Errorf("%s, killed after %v: before (-) and after (+) differ:\n%s", strings.Join(c.do, " "), after, diff)
+}
+
+// alone wants box's cable to be the only one: the kernel takes that of a container
+// that has gone away in the background.
+func (l *lab) alone() error {
+	if n := strings.Count(l.state(), "veth…: <"); n != 1 {
+		return fmt.Errorf("%d cables", n)
+	}
+	return nil
 }
 
 // killed runs minictr and kills it after the time.

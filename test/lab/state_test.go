@@ -137,6 +137,10 @@ func (l *lab) sameAsBefore() {
 		if diff == "" {
 			return
 		}
+		// What a killed run never gave a name to goes with a command two seconds later.
+		if _, _, err := l.try("ps", "-q"); err != nil {
+			l.t.Error(err)
+		}
 	}
 	l.t.Errorf("before (-) and after (+) differ:\n%s", diff)
 }
