@@ -254,8 +254,10 @@ func adoptIPNetns(t *testing.T, h *netnsHost) {
 		ip -n webserver addr add 10.100.0.10/24 dev veth-web; ip -n webserver link set veth-web up; ip -n webserver link set lo up
 		ip -n webserver route add default via 10.100.0.1
 		sysctl -qw net.ipv4.ip_forward=1
-		nft add table ip own; nft 'add chain ip own post { type nat hook postrouting priority 100; }'; nft add rule ip own post ip saddr 10.100.0.0/24 oifname != br-internal masquerade
-		sleep 2`)
+		nft add table ip own; nft 'add chain ip own post { type nat hook postrouting priority 100; }'; nft add rule ip own post ip saddr 10.100.0.0/24 oifname != br-internal masquerade`)
+	// The kernel goes on in the background: carriers, and addresses that it gives by itself.
+	h.await(`ip link show br-internal | grep -q 'state UP' && ! ip -n webserver addr | grep -q tentative &&
+		{ [ ! -e /proc/sys/net/ipv6 ] || ip -n webserver -6 route show table local | grep -q '^local fe80'; }`)
 	picture := `ip -n webserver addr | grep -v valid_lft; ip -n webserver route show table all; ip link show br-internal; nft list table ip own`
 	before := h.sh(picture)
 	h.says("minictr network adopt webserver", "the network namespace webserver has a default route of its own and keeps it")
