@@ -31,11 +31,19 @@
 // the namespace it destroys eth0, and with eth0 the host's end of the pair. A
 // container without published ports has no state in nftables at all.
 //
+// What else a container has on the host is taken back by whoever ends it: its
+// lease, its published ports (publish.go), its names (namesplan.go, package names).
+// A running container is connected and disconnected by the steps of Change; where
+// they were broken off, Settle leaves what is in both the old and the new. Reload
+// puts back what others have taken away.
+//
 // # Speaking to the kernel
 //
 // Links, addresses and routes go over rtnetlink(7), the firewall over
 // nfnetlink; no ip, nft or iptables is ever executed. nft changes are single
-// transactions in one table of our own, ip minictr. Requests are put together
+// transactions in tables of our own, ip minictr and, with the first network that
+// has IPv6, ip6 minictr (table.go). What others have in nf_tables is read by package
+// firewall and never changed. Requests are put together
 // with github.com/vishvananda/netlink/nl and sent over a socket that the steps
 // of one plan share (netlink.go says why not over the library's own).
 package network

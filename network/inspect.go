@@ -3,6 +3,7 @@ package network
 import (
 	"errors"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -46,7 +47,7 @@ type Live struct {
 // the modes that attach it to no network there is nothing but Drift.
 func Inspect(cfg *Config) (*Live, error) {
 	live := &Live{}
-	for _, s := range append(Shared(cfg), Inside(cfg)...) {
+	for _, s := range slices.Concat(Shared(cfg), Inside(cfg), Publish(cfg)) {
 		if err := s.Check(); err != nil {
 			live.Drift = append(live.Drift, err.Error())
 		}
@@ -54,6 +55,11 @@ func Inspect(cfg *Config) (*Live, error) {
 	var errs []error
 	for _, e := range cfg.Endpoints {
 		a, err := inspectEndpoint(e, cfg.Netns)
+		if err == nil && e.isTarget() && len(cfg.Ports) > 0 {
+			var ports []string
+			ports, err = Published(e.Lease.Owner)
+			a.Rules = append(a.Rules, ports...)
+		}
 		live.Attachments, errs = append(live.Attachments, a), append(errs, err)
 	}
 	return live, errors.Join(errs...)

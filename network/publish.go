@@ -68,6 +68,14 @@ func parseContainerComment(text string) (name, owner string) {
 	return words[1], words[2]
 }
 
+// sameContainer reports whether both comments are of one container, which may have
+// been given another name in between.
+func sameContainer(a, b string) bool {
+	_, one := parseContainerComment(a)
+	_, other := parseContainerComment(b)
+	return one != "" && one == other
+}
+
 func (s *PublishPorts) address(f family) netip.Addr {
 	if f == ipv4 {
 		return s.Address
@@ -199,7 +207,7 @@ func (s *PublishPorts) sort(c *conn, f family) (missing, stale []element, err er
 	}
 	address := s.address(f).AsSlice()
 	for i, e := range wanted {
-		if have[i] != nil && have[i].comment == e.comment {
+		if have[i] != nil && sameContainer(have[i].comment, e.comment) {
 			if bytes.Equal(have[i].value, e.value) {
 				continue
 			}
@@ -278,7 +286,7 @@ func (s *PublishPorts) undo() error {
 			return err
 		}
 		for i, e := range wanted {
-			if have[i] != nil && have[i].comment == e.comment {
+			if have[i] != nil && sameContainer(have[i].comment, e.comment) {
 				ours[f] = append(ours[f], e)
 			}
 		}

@@ -13,7 +13,10 @@
 //	cloned                  package program runs them in the child, while launch.go makes the network
 //	running                 process.go waits, or monitor.go does it for a detached container
 //	entered                 exec.go, compile_exec.go
-//	ended                   end.go gives back what it held; heal.go does it for the killed; stop.go, remove by end.go
+//	rewired                 connect.go changes its networks, publish.go its ports, refile.go its /etc/hosts and
+//	                        /etc/resolv.conf; reload.go puts back what others have taken away
+//	ended                   end.go gives back what it held, endnetwork.go its network; heal.go does it for the
+//	                        killed; stop.go, remove by end.go
 //
 // Package runtime knows nothing of command lines, and prints nothing: a Watch is
 // told what happens. It must be called on a thread that lasts as long as the
