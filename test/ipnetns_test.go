@@ -224,7 +224,10 @@ func ipNetnsCrash(t *testing.T, h *netnsHost) {
 // joinIPNetns: a container in a namespace that ip netns made sees what is there,
 // has the files that are meant for it, and leaves all as it was.
 func joinIPNetns(t *testing.T, h *netnsHost) {
-	h.sh("ip netns add shop; ip -n shop link add e0 type veth peer name e1; ip -n shop addr add 10.3.0.1/24 dev e0; ip -n shop link set e0 up; ip -n shop link set e1 up; ip netns exec shop sysctl -qw net.ipv4.ping_group_range='1 0'; sleep 2")
+	h.sh("ip netns add shop; ip -n shop link add e0 type veth peer name e1; ip -n shop addr add 10.3.0.1/24 dev e0; ip -n shop link set e0 up; ip -n shop link set e1 up; ip netns exec shop sysctl -qw net.ipv4.ping_group_range='1 0'")
+	// The addresses that the kernel gives by itself are settled in the background.
+	h.await(`! ip -n shop addr | grep -q tentative &&
+		{ [ ! -e /proc/sys/net/ipv6 ] || [ "$(ip -n shop -6 route show table local | grep -c '^local fe80')" = 2 ]; }`)
 	picture := `ip -n shop addr; ip -n shop route show table all; ip netns exec shop sh -c 'grep -rH . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf /proc/sys/net/ipv4/ping_group_range /proc/sys/net/ipv4/ip_unprivileged_port_start 2>/dev/null' | grep -v stable_secret | sort`
 	before := h.sh(picture)
 	h.says("minictr run --rm --network ns:shop --rootfs $ROOTFS ip addr", "10.3.0.1/24")
