@@ -50,7 +50,9 @@ var mayImport = map[string][]string{
 
 	"runtime": {"network", "network/names", "network/firewall", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/seccomp", "runtime/capability", "runtime/logfile", "runtime/step"},
 
-	"cmd/minictr":         {"runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
+	"cmd/minictr":         {"cmd/terminal", "runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
+	"cmd/minictr-see":     {"cmd/terminal", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "runtime/program", "runtime/step"},
+	"cmd/terminal":        {},
 	"cmd/minictr-image":   {"cmd/minictr-image/registry", "rootfs", "runtime/step"},
 	"cmd/minictr-monitor": {"runtime/logfile"},
 	"cmd/minictr-format":  {},
@@ -102,8 +104,8 @@ var doors = map[string][]string{
 	"github.com/google/go-containerregistry": {"cmd/minictr-image"},
 	"github.com/BurntSushi/toml":             {"cmd/minictr-image/registry"},
 	"github.com/klauspost/compress":          {"cmd/minictr-image", "rootfs/gen/base"},
-	"github.com/spf13/cobra":                 {"cmd/minictr"},
-	"github.com/spf13/pflag":                 {"cmd/minictr", "cmd/minictr-base/netapplet/flags"},
+	"github.com/spf13/cobra":                 {"cmd/minictr", "cmd/minictr-see"},
+	"github.com/spf13/pflag":                 {"cmd/minictr", "cmd/minictr-see", "cmd/minictr-base/netapplet/flags"},
 	"github.com/moby/profiles/seccomp":       {"runtime/seccomp/gen/profile"},
 	"golang.org/x/net/dns/dnsmessage":        {"network/names/server", "cmd/minictr-base/netapplet/dns", "cmd/minictr-base/netapplet/sniff"},
 	"golang.org/x/sys":                       anyone,

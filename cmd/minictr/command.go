@@ -65,13 +65,23 @@ func commands() []command {
 		{"rmi", groupImages, "remove images", rmiCommand},
 		{"image", groupImages, "the commands about images, as docker image has them", imageCommand},
 		{"container", groupContainers, "the commands about containers, as docker container has them", containerCommand},
+		{"ns", groupSee, "list namespaces of all kinds, and whose they are", seeCommand("ns")},
+		{"enter", groupSee, "run a command in the namespaces of a container or process", seeCommand("enter")},
+		{"netns", groupSee, "make, list and enter named network namespaces, as ip netns does", seeCommand("netns")},
+		{"bridge", groupSee, "show bridges, and what is plugged into each port", seeCommand("bridge")},
+		{"map", groupSee, "draw the network of the whole host, or a container's way out", seeCommand("map")},
+		{"trace", groupSee, "send a packet, and tell where it went and what each rule did", seeCommand("trace")},
+		{"sniff", groupSee, "show the packets of a container, at both ends of its cable", seeCommand("sniff")},
+		{"doctor", groupSee, "find out why a container's network does not work", seeCommand("doctor")},
+		{"fault", groupSee, "break one thing of a container's network, to practise", seeCommand("fault")},
+		{"lab", groupSee, "exercises in a host of their own", seeCommand("lab")},
 		{"volume", groupVolumes, "make, list, inspect and remove volumes", volumeCommand},
 		{"network", groupNetworks, "make, list, inspect, connect and remove networks", networkCommand},
 		{"finish", "", "clean up after a container, for its monitor", finishCommand},
 	}
 }
 
-const groupContainers, groupLook, groupImages, groupVolumes, groupNetworks = "containers", "look", "images", "volumes", "networks"
+const groupContainers, groupLook, groupImages, groupVolumes, groupNetworks, groupSee = "containers", "look", "images", "volumes", "networks", "see"
 
 // runtime returns the containers below the directories of the command line.
 func (a *app) runtime() *runtime.Runtime {
@@ -130,7 +140,7 @@ func (a *app) declare(root *cobra.Command, args []string) bool {
 		root.AddCommand(a.build(table[i]))
 		return true
 	}
-	for _, g := range []cobra.Group{{ID: groupContainers, Title: "Containers:"}, {ID: groupLook, Title: "Looking at them:"}, {ID: groupImages, Title: "Images:"}, {ID: groupVolumes, Title: "Volumes:"}, {ID: groupNetworks, Title: "Networks:"}} {
+	for _, g := range []cobra.Group{{ID: groupContainers, Title: "Containers:"}, {ID: groupLook, Title: "Looking at them:"}, {ID: groupImages, Title: "Images:"}, {ID: groupVolumes, Title: "Volumes:"}, {ID: groupNetworks, Title: "Networks:"}, {ID: groupSee, Title: "Seeing through it all:"}} {
 		root.AddGroup(&g)
 	}
 	cobra.EnableCommandSorting = false // in the order of the table
@@ -152,6 +162,9 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 			c, rest, err := root.Find(args)
 			if err != nil || len(rest) > 0 {
 				return unknownCommand(strings.Join(args, " "))
+			}
+			if name := c.Annotations[seen]; name != "" {
+				return see(name, []string{"--help"})
 			}
 			c.InitDefaultHelpFlag()
 			return c.Help()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/runtime"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -79,7 +80,7 @@ func (a *app) cp(source, target string, o runtime.CopyOptions, quiet bool) error
 	n, err := a.cpBetween(from, to, o)
 	p.end()
 	if err == nil && !p.quiet {
-		fmt.Fprintf(a.err, "Successfully copied %s to %s\n", humanSize(n), visible(target))
+		fmt.Fprintf(a.err, "Successfully copied %s to %s\n", humanSize(n), terminal.Visible(target))
 	}
 	return err
 }
@@ -122,7 +123,7 @@ func (p *cpProgress) show(bytes int64) {
 		return
 	}
 	p.last, p.shown = now, true
-	fmt.Fprintf(p.out, "\r\x1b[KCopying %s: %s", visible(p.what), humanSize(bytes))
+	fmt.Fprintf(p.out, "\r\x1b[KCopying %s: %s", terminal.Visible(p.what), humanSize(bytes))
 }
 
 // end takes the line away.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/minictr/minictr/cmd/terminal"
 )
 
 func diffCommand(a *app) *cobra.Command {
@@ -30,7 +32,7 @@ func (a *app) diff(name, format string) error {
 	}
 	if format == "" {
 		for _, c := range changes {
-			fmt.Fprintf(a.out, "%s %s\n", c.Kind, visible(c.Path))
+			fmt.Fprintf(a.out, "%s %s\n", c.Kind, terminal.Visible(c.Path))
 		}
 		return nil
 	}

@@ -3,10 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
-	"strings"
 
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/rootfs/volume"
@@ -37,11 +36,11 @@ const (
 func (a *app) fail(command string, err error) int {
 	code := exitCode(command, err)
 	var spoken []string
-	for _, e := range joined(err) {
+	for _, e := range terminal.Joined(err) {
 		if is[exitError](e) {
 			continue
 		}
-		if line := oneLine(e.Error()); !slices.Contains(spoken, line) {
+		if line := terminal.OneLine(e.Error()); !slices.Contains(spoken, line) {
 			fmt.Fprintln(a.err, "minictr: "+line)
 			spoken = append(spoken, line)
 		}
@@ -54,8 +53,8 @@ func (a *app) fail(command string, err error) int {
 
 // warn prints the error, which does not keep the command from what it was asked.
 func (a *app) warn(err error) {
-	for _, e := range joined(err) {
-		fmt.Fprintln(a.err, "minictr: warning: "+oneLine(e.Error()))
+	for _, e := range terminal.Joined(err) {
+		fmt.Fprintln(a.err, "minictr: warning: "+terminal.OneLine(e.Error()))
 	}
 }
 
@@ -78,22 +77,6 @@ func (a *app) wait(p *runtime.Process, streams runtime.Standard) error {
 	a.code = code
 	return err
 }
-
-// joined takes an errors.Join apart, so that each error has its line.
-func joined(err error) []error {
-	if reflect.TypeOf(err) != reflect.TypeOf(errors.Join(err)) {
-		return []error{err} // what wraps others has words of its own
-	}
-	var list []error
-	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
-		list = append(list, joined(e)...)
-	}
-	return list
-}
-
-// oneLine keeps what an image or a file is called from breaking the line, and
-// from filling the screen.
-func oneLine(text string) string { return ellipsis(visible(strings.TrimSpace(text)), 1000) }
 
 // exitCode is Docker's: run and exec end with the code of the process in the
 // container, so what minictr could not do has codes that are told apart from

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/runtime"
 )
 
@@ -30,7 +31,7 @@ func (a *app) list(l listing, rows []any, row any) error {
 	template, isTable := strings.CutPrefix(l.format, "table ")
 	switch {
 	case l.format == "json":
-		return printLines(a.out, rows)
+		return terminal.JSONLines(a.out, rows)
 	case l.format != "" && l.format != "table":
 		heads := map[string]string(nil)
 		if isTable {
@@ -129,24 +130,4 @@ func encode(in *bytes.Buffer, v any) error {
 	}
 	fmt.Fprintf(in, `{"":%s,%s`, labels, bytes.TrimPrefix(b, []byte("{")))
 	return nil
-}
-
-// printLines prints each value as a line of JSON.
-func printLines(out io.Writer, values []any) error {
-	e := json.NewEncoder(jsonWriter{out}) // writes each value at once
-	e.SetEscapeHTML(false)
-	for _, v := range values {
-		if err := e.Encode(v); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// printJSON prints v for people and programs: indented, as docker inspect does.
-func printJSON(out io.Writer, v any) error {
-	e := json.NewEncoder(jsonWriter{out}) // writes each value at once
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "    ")
-	return e.Encode(v)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/rootfs"
 	"github.com/spf13/cobra"
 )
@@ -107,12 +108,12 @@ func newHistoryRow(s sizedStep, now time.Time, f historyFlags) historyRow {
 		row.CreatedSince, row.Size = row.CreatedAt, strconv.FormatInt(s.size, 10)
 	}
 	if !f.noTrunc {
-		row.CreatedBy = ellipsis(row.CreatedBy, 45)
+		row.CreatedBy = terminal.Ellipsis(row.CreatedBy, 45)
 	}
 	return row
 }
 
 // onOneLine shows text that may have lines of its own.
 func onOneLine(text string) string {
-	return visible(strings.NewReplacer("\t", " ", "\r\n", " ", "\n", " ").Replace(text))
+	return terminal.Visible(strings.NewReplacer("\t", " ", "\r\n", " ", "\n", " ").Replace(text))
 }

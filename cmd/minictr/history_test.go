@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/rootfs"
 )
 
@@ -67,7 +68,7 @@ func TestPruneCondition(t *testing.T) {
 
 func TestVisible(t *testing.T) {
 	for in, want := range map[string]string{"a\x1b[1m": "a?[1m", "c1\u009b31m": "c1?31m", "\x7f": "?", "ü\xff": "ü\ufffd", "\r\n": "??"} {
-		if got := visible(in); got != want {
+		if got := terminal.Visible(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}

@@ -2,10 +2,8 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // humanDuration says about how long something lasted, in Docker's words
@@ -71,52 +69,4 @@ func shortID(id string) string {
 		return id[:12]
 	}
 	return id
-}
-
-// ellipsis cuts s to n runes, the last of which then is an ellipsis.
-func ellipsis(s string, n int) string {
-	if runes := []rune(s); len(runes) > n {
-		return string(runes[:n-1]) + "…"
-	}
-	return s
-}
-
-// visible shows control characters in place of sending them to a terminal: what
-// a container is called is its maker's choice, not the reader's.
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		if steers(r) {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
-// steers reports whether a terminal would act on the character instead of
-// showing it: the control characters of ASCII and of ISO 6429 (U+009B begins a
-// sequence as ESC [ does), those that break lines, and those that turn the order
-// of a line round (Unicode Standard Annex 9), so that it reads as another.
-func steers(r rune) bool {
-	return r < ' ' || 0x7f <= r && r < 0xa0 || 0x2028 <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069
-}
-
-// A jsonWriter escapes in JSON what a terminal would act on, and package json
-// does not escape. It means the same.
-type jsonWriter struct{ to io.Writer }
-
-func (w jsonWriter) Write(b []byte) (int, error) {
-	var out []byte
-	for rest := b; len(rest) > 0; {
-		r, size := utf8.DecodeRune(rest)
-		if steers(r) && r != '\n' {
-			out = fmt.Appendf(out, `\u%04x`, r)
-		} else {
-			out = append(out, rest[:size]...)
-		}
-		rest = rest[size:]
-	}
-	if _, err := w.to.Write(out); err != nil {
-		return 0, err
-	}
-	return len(b), nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/runtime"
 	"github.com/spf13/cobra"
 )
@@ -55,9 +56,9 @@ func (a *app) printInspected(names []string, format string, find func(string) (a
 func (a *app) printViews(views []any, format string) error {
 	switch format {
 	case "":
-		return printJSON(a.out, views)
+		return terminal.JSON(a.out, views)
 	case "json":
-		return printLines(a.out, []any{views})
+		return terminal.JSONLines(a.out, []any{views})
 	}
 	return a.template(format, views, nil)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/runtime"
 	"github.com/spf13/cobra"
@@ -112,7 +113,7 @@ func newAdoptedRow(adopted *runtime.Adopted, e network.Endpoint) adoptedRow {
 		addresses = append(addresses, p.String())
 	}
 	return adoptedRow{
-		ID: adopted.ID, Namespace: visible(adopted.Name), Network: e.Network.Name, Interface: e.Interface.Name,
+		ID: adopted.ID, Namespace: terminal.Visible(adopted.Name), Network: e.Network.Name, Interface: e.Interface.Name,
 		HostInterface: e.Interface.Host, IPAddress: strings.Join(addresses, ","), MacAddress: e.Interface.MAC,
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime"
 	"github.com/spf13/cobra"
@@ -168,7 +169,7 @@ func (r psRow) labelMap() map[string]string { return r.labels }
 
 func newPsRow(c *runtime.Container, now time.Time, whole bool) psRow {
 	row := psRow{
-		ID: c.Config.ID, Image: visible(imageName(c.Config.Image)), Command: visible(strings.Join(c.Config.Args, " ")),
+		ID: c.Config.ID, Image: terminal.Visible(imageName(c.Config.Image)), Command: terminal.Visible(strings.Join(c.Config.Args, " ")),
 		CreatedAt:  c.Config.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
 		RunningFor: ago(now, c.Config.Created),
 		Status:     status(c, now), State: string(c.Status), Names: c.Config.Name,
@@ -183,15 +184,15 @@ func newPsRow(c *runtime.Container, now time.Time, whole bool) psRow {
 	row.Ports = strings.Join(ports, ", ")
 	var mounts []string
 	for _, m := range c.Config.Mounts {
-		name := visible(firstOf(m.Source, m.Destination))
+		name := terminal.Visible(firstOf(m.Source, m.Destination))
 		if !whole {
-			name = ellipsis(name, 15) // as docker ps
+			name = terminal.Ellipsis(name, 15) // as docker ps
 		}
 		mounts = append(mounts, name)
 	}
 	row.Mounts = strings.Join(mounts, ",")
 	if !whole {
-		row.ID, row.Command = shortID(row.ID), ellipsis(row.Command, 20)
+		row.ID, row.Command = shortID(row.ID), terminal.Ellipsis(row.Command, 20)
 	}
 	row.Command = `"` + row.Command + `"`
 	return row
@@ -234,7 +235,7 @@ func labelList(labels map[string]string) string {
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		list = append(list, key+"="+labels[key])
 	}
-	return visible(strings.Join(list, ","))
+	return terminal.Visible(strings.Join(list, ","))
 }
 
 // status says in Docker's words what the container is doing.

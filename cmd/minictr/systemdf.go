@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/rootfs"
 	"github.com/minictr/minictr/runtime"
 	"github.com/spf13/cobra"
@@ -203,7 +204,7 @@ func (a *app) printEachUsage(u diskUsage, format string) error {
 	switch format {
 	case "", "table":
 	case "json":
-		return printLines(a.out, []any{v})
+		return terminal.JSONLines(a.out, []any{v})
 	default:
 		return a.template(format, []any{v}, nil)
 	}
@@ -267,7 +268,7 @@ func (u diskUsage) view(now time.Time) dfView {
 		v.Containers = append(v.Containers, dfContainerRow{newPsRow(c.Container, now, false), strconv.Itoa(volumes), humanSize(c.bytes)})
 	}
 	for _, one := range u.volumes {
-		v.Volumes = append(v.Volumes, dfVolumeRow{visible(one.name), strconv.Itoa(one.links), humanSize(one.bytes)})
+		v.Volumes = append(v.Volumes, dfVolumeRow{terminal.Visible(one.name), strconv.Itoa(one.links), humanSize(one.bytes)})
 	}
 	return v
 }

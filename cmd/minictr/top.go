@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/runtime"
 	"github.com/spf13/cobra"
 )
@@ -24,10 +25,10 @@ func topColumns() []topColumn {
 		{"pid", "PID", func(p runtime.ProcessStatus) string { return number(p.Pid) }},
 		{"nspid", "NSPID", func(p runtime.ProcessStatus) string { return number(p.NSPid) }},
 		{"ppid", "PPID", func(p runtime.ProcessStatus) string { return number(p.PPid) }},
-		{"user", "USER", func(p runtime.ProcessStatus) string { return visible(p.User) }},
+		{"user", "USER", func(p runtime.ProcessStatus) string { return terminal.Visible(p.User) }},
 		{"time", "TIME", func(p runtime.ProcessStatus) string { return clock(p.CPU) }},
 		{"args", "COMMAND", commandLine},
-		{"comm", "NAME", func(p runtime.ProcessStatus) string { return visible(p.Name) }},
+		{"comm", "NAME", func(p runtime.ProcessStatus) string { return terminal.Visible(p.Name) }},
 		{"uid", "UID", func(p runtime.ProcessStatus) string { return number(int(p.UID)) }},
 		{"gid", "GID", func(p runtime.ProcessStatus) string { return number(int(p.GID)) }},
 		{"state", "STATE", func(p runtime.ProcessStatus) string { return p.State }},
@@ -101,9 +102,9 @@ func chooseColumns(asked []string) ([]topColumn, error) {
 // commandLine is what the process was called with or, for a zombie, its name.
 func commandLine(p runtime.ProcessStatus) string {
 	if len(p.Args) == 0 {
-		return "[" + visible(p.Name) + "]"
+		return "[" + terminal.Visible(p.Name) + "]"
 	}
-	return visible(strings.Join(p.Args, " "))
+	return terminal.Visible(strings.Join(p.Args, " "))
 }
 
 // clock prints a duration as ps does: hours, minutes, seconds.

@@ -6,6 +6,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/minictr/minictr/cgroups"
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
@@ -41,7 +42,7 @@ func versionCommand(a *app) *cobra.Command {
 			case "":
 				return v.print(a)
 			case "json":
-				return printLines(a.out, []any{v})
+				return terminal.JSONLines(a.out, []any{v})
 			}
 			return a.template(format, []any{v}, nil)
 		},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/rootfs/volume"
 	"github.com/spf13/cobra"
 )
@@ -132,7 +133,7 @@ func (r volumeRow) labelMap() map[string]string { return r.labels }
 
 func newVolumeRow(v *volume.Volume, store *volume.Store, users []string) volumeRow {
 	return volumeRow{
-		Driver: v.Driver, Name: v.Name, Scope: volume.Local, Mountpoint: visible(store.Mountpoint(v)),
+		Driver: v.Driver, Name: v.Name, Scope: volume.Local, Mountpoint: terminal.Visible(store.Mountpoint(v)),
 		Labels: labelList(v.Labels), Links: strconv.Itoa(len(users)), labels: v.Labels,
 	}
 }
