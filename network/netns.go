@@ -240,3 +240,9 @@ func (s *AddNetns) Words() string {
 }
 
 func (s *AddNetns) String() string { return "ip netns add " + s.Name }
+
+// IsOtherNetns reports whether the error is that a path led to another namespace
+// than was meant, or to none: the one that was is gone.
+func IsOtherNetns(err error) bool {
+	return errors.Is(err, errOtherNetns) || errors.Is(err, errNotNetns)
+}

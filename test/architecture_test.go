@@ -42,6 +42,9 @@ var mayImport = map[string][]string{
 	// It reads what others have in nf_tables.
 	"network/firewall": {},
 
+	// They read what is there, for the commands that show it.
+	"network/survey": {"network"},
+
 	"network":       {"network/names", "network/firewall", "runtime/step"},
 	"network/names": {"runtime/step"},
 	"rootfs":        {"runtime/step"},
@@ -96,8 +99,8 @@ var mayImport = map[string][]string{
 
 // doors names, for each module of others, the packages that may import it.
 var doors = map[string][]string{
-	"github.com/vishvananda/netlink":         {"network"},
-	"github.com/vishvananda/netns":           {"network"},
+	"github.com/vishvananda/netlink":         {"network", "network/survey"},
+	"github.com/vishvananda/netns":           {"network", "network/survey"},
 	"github.com/google/nftables":             {"network"},
 	"github.com/mdlayher/netlink":            {"network", "cmd/minictr-base/netapplet/rtnl", "cmd/minictr-base/netapplet/ip", "cmd/minictr-base/netapplet/ss"},
 	"github.com/opencontainers/runtime-spec": {"runtime", "runtime/seccomp", "runtime/seccomp/gen/profile", "rootfs", "cgroups"},
