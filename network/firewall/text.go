@@ -41,6 +41,8 @@ type field struct {
 	name  string
 	value func([]byte) string
 	mask  []byte // of a bitwise expression in between
+
+	constant []byte // if it is one: its bytes
 }
 
 // textOf renders expressions one after the other: what a load put into a
@@ -107,6 +109,10 @@ func (t *textOf) add(e *expression) {
 		t.word("%s", xtText("target", a.text(unix.NFTA_TARGET_NAME)))
 	case "masq":
 		t.word("masquerade")
+	case "nat":
+		t.translate(a)
+	case "redir":
+		t.word("redirect%s", t.targetText(0, a.u32(unix.NFTA_REDIR_REG_PROTO_MIN)))
 	case "counter", "reject", "log", "notrack", "queue":
 		t.word("%s", e.name)
 	default:
@@ -174,6 +180,10 @@ func (t *textOf) lookup(a attributes) {
 	} else {
 		name = s.text(f.value)
 	}
+	if kind == "map " { // the answer is what the next expression is about
+		t.fields[a.u32(unix.NFTA_LOOKUP_DREG)] = field{name: f.name + " map " + name, value: hex}
+		return
+	}
 	t.word("%s %s%s%s", f.name, not, kind, name)
 }
 
@@ -192,6 +202,9 @@ func (s *set) text(value func([]byte) string) string {
 		}
 		if e.verdict != nil {
 			text += " : " + e.verdict.String()
+		}
+		if len(e.value) > 0 {
+			text += " : " + address(e.value)
 		}
 		list = append(list, text)
 	}
@@ -235,7 +248,29 @@ func (t *textOf) immediate(a attributes) {
 		return
 	}
 	value := data.get(unix.NFTA_DATA_VALUE)
-	t.fields[a.u32(unix.NFTA_IMMEDIATE_DREG)] = field{name: hex(value), value: hex}
+	t.fields[a.u32(unix.NFTA_IMMEDIATE_DREG)] = field{name: hex(value), value: hex, constant: value}
+}
+
+// translate writes "dnat to ADDRESS:PORT". What is in the registers may have come out
+// of a map, which then is what it is translated to.
+func (t *textOf) translate(a attributes) {
+	kind := "snat"
+	if a.u32(unix.NFTA_NAT_TYPE) == unix.NFT_NAT_DNAT {
+		kind = "dnat"
+	}
+	t.word("%s%s", kind, t.targetText(a.u32(unix.NFTA_NAT_REG_ADDR_MIN), a.u32(unix.NFTA_NAT_REG_PROTO_MIN)))
+}
+
+func (t *textOf) targetText(ip, port uint32) string {
+	f, known := t.fields[ip]
+	p, withPort := t.fields[port]
+	switch {
+	case known && f.constant != nil || withPort && p.constant != nil:
+		return " to " + target(f.constant, p.constant)
+	case known:
+		return " to " + f.name
+	}
+	return ""
 }
 
 func limitText(a attributes) string {
