@@ -44,6 +44,8 @@ var mayImport = map[string][]string{
 
 	// They read what is there, for the commands that show it.
 	"network/survey": {"network"},
+	// It reads which namespaces there are, and who is in them.
+	"network/namespaces": {},
 
 	"network":       {"network/names", "network/firewall", "runtime/step"},
 	"network/names": {"runtime/step"},
