@@ -29,7 +29,9 @@ type command struct {
 
 // commands is the table.
 func commands() []command {
-	return []command{}
+	return []command{
+		{"ns", nsCommand},
+	}
 }
 
 // runtime returns the containers below the directories of the command line.
