@@ -31,6 +31,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"ns", nsCommand},
+		{"enter", enterCommand},
 	}
 }
 

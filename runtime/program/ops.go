@@ -117,6 +117,9 @@ func Fchdir(fd Arg) Op { return op("fchdir", unix.SYS_FCHDIR, fd) }
 // Chdir is chdir(2).
 func Chdir(path string) Op { return op("chdir", unix.SYS_CHDIR, Text(path)) }
 
+// Chroot is chroot(2).
+func Chroot(path string) Op { return op("chroot", unix.SYS_CHROOT, Text(path)) }
+
 // PivotRoot is pivot_root(2).
 func PivotRoot(newRoot, putOld string) Op {
 	return op("pivot_root", unix.SYS_PIVOT_ROOT, Text(newRoot), Text(putOld))
