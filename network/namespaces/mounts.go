@@ -12,7 +12,7 @@ import (
 func (r *register) addMounts(s *snapshot) {
 	mount := Mount.index()
 	r.addTable("/proc/thread-self/mountinfo", "")
-	seen := map[uint64]bool{s.self[mount]: true, 0: true}
+	seen := map[uint64]bool{s.self: true, 0: true}
 	for i := range s.processes {
 		p := &s.processes[i]
 		if inode := p.inodes[mount]; !seen[inode] {

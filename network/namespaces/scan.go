@@ -15,7 +15,7 @@ import (
 // A snapshot is what /proc says of each process's namespaces.
 type snapshot struct {
 	processes []scanned // by pid
-	self      [8]uint64 // where the caller is
+	self      uint64    // the caller's mount namespace
 }
 
 // scanned is one process.
@@ -45,8 +45,11 @@ func scan(wanted [8]bool) (*snapshot, error) {
 		return nil, &os.PathError{Op: "read", Path: "/proc", Err: err}
 	}
 	s := &snapshot{processes: make([]scanned, len(pids))}
-	r := &reader{proc: proc, wanted: wanted}
-	r.links("thread-self", &s.self)
+	self, err := Self()
+	if err != nil {
+		return nil, err
+	}
+	s.self = self[Mount]
 	const chunk = 64
 	var next sync.Mutex
 	at := 0
@@ -106,21 +109,27 @@ type reader struct {
 // user's, is left empty.
 func (r *reader) process(pid int) scanned {
 	p := scanned{pid: pid}
-	name := strconv.Itoa(pid)
-	if r.links(name, &p.inodes) {
-		p.held = r.descriptors(name)
+	// Each path from there is one look-up shorter: of 5,000 processes that is a third
+	// of the time.
+	directory, err := unix.Openat(r.proc, strconv.Itoa(pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return p
+	}
+	defer unix.Close(directory)
+	if r.links(directory, &p.inodes) {
+		p.held = r.descriptors(directory)
 	}
 	return p
 }
 
-// links reads the namespaces of a process and tells whether it has files: a kernel
-// thread and a zombie have none.
-func (r *reader) links(name string, inodes *[8]uint64) bool {
-	for i, k := range Kinds() {
+// links reads the namespaces of a process and tells whether it has files that may be
+// looked at.
+func (r *reader) links(directory int, inodes *[8]uint64) bool {
+	for i, link := range linkNames {
 		if !r.wanted[i] {
 			continue
 		}
-		inode, err := r.link(name + "/ns/" + string(k))
+		inode, err := r.link(directory, link)
 		if errors.Is(err, unix.EACCES) || errors.Is(err, unix.ESRCH) {
 			return false
 		}
@@ -129,10 +138,13 @@ func (r *reader) links(name string, inodes *[8]uint64) bool {
 	return true
 }
 
+// linkNames are the links of /proc/PID, in the order of Kinds.
+var linkNames = [8]string{"ns/mnt", "ns/net", "ns/pid", "ns/uts", "ns/ipc", "ns/user", "ns/cgroup", "ns/time"}
+
 // link reads a link like net:[4026531840].
-func (r *reader) link(path string) (uint64, error) {
+func (r *reader) link(directory int, name string) (uint64, error) {
 	for {
-		n, err := unix.Readlinkat(r.proc, path, r.target[:])
+		n, err := unix.Readlinkat(directory, name, r.target[:])
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -157,9 +169,8 @@ func parseLink(text string) (key, bool) {
 }
 
 // descriptors looks for open namespaces among the files of a process.
-func (r *reader) descriptors(name string) (held []descriptor) {
-	directory := name + "/fd"
-	fd, err := unix.Openat(r.proc, directory, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func (r *reader) descriptors(process int) (held []descriptor) {
+	fd, err := unix.Openat(process, "fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
