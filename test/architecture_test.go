@@ -46,6 +46,9 @@ var mayImport = map[string][]string{
 	"network/survey": {"network"},
 	// It reads which namespaces there are, and who is in them.
 	"network/namespaces": {},
+	// It reads frames; the sniffers of the host and of minictr/base print by it.
+	"network/packet":        {"network/packet/frames"},
+	"network/packet/frames": {},
 
 	"network":       {"network/names", "network/firewall", "runtime/step"},
 	"network/names": {"runtime/step"},
@@ -68,7 +71,8 @@ var mayImport = map[string][]string{
 
 	"cmd/minictr-image/registry": {"rootfs"},
 
-	// The userland of minictr/base runs in containers; it shares nothing with the rest.
+	// The userland of minictr/base runs in containers; it shares nothing with the rest
+	// but what reads a frame.
 	"cmd/minictr-base":         {"cmd/minictr-base/applet", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system", "cmd/minictr-base/netapplet"},
 	"cmd/minictr-base/applet":  {},
 	"cmd/minictr-base/pattern": {},
@@ -83,7 +87,7 @@ var mayImport = map[string][]string{
 	"cmd/minictr-base/netapplet/icmp":    {"cmd/minictr-base/applet", "cmd/minictr-base/netapplet/flags", "cmd/minictr-base/netapplet/neterr"},
 	"cmd/minictr-base/netapplet/ip":      {"cmd/minictr-base/applet", "cmd/minictr-base/netapplet/rtnl"},
 	"cmd/minictr-base/netapplet/nc":      {"cmd/minictr-base/applet", "cmd/minictr-base/netapplet/flags", "cmd/minictr-base/netapplet/neterr"},
-	"cmd/minictr-base/netapplet/sniff":   {"cmd/minictr-base/applet", "cmd/minictr-base/netapplet/flags", "cmd/minictr-base/netapplet/foreign"},
+	"cmd/minictr-base/netapplet/sniff":   {"cmd/minictr-base/applet", "cmd/minictr-base/netapplet/flags", "network/packet", "network/packet/frames"},
 	"cmd/minictr-base/netapplet/speed":   {"cmd/minictr-base/applet", "cmd/minictr-base/netapplet/flags", "cmd/minictr-base/netapplet/neterr"},
 	"cmd/minictr-base/netapplet/ss":      {"cmd/minictr-base/applet", "cmd/minictr-base/netapplet/flags"},
 	"cmd/minictr-base/netapplet/web":     {"cmd/minictr-base/applet", "cmd/minictr-base/netapplet/flags", "cmd/minictr-base/netapplet/foreign", "cmd/minictr-base/netapplet/neterr"},
@@ -112,7 +116,7 @@ var doors = map[string][]string{
 	"github.com/spf13/cobra":                 {"cmd/minictr", "cmd/minictr-see"},
 	"github.com/spf13/pflag":                 {"cmd/minictr", "cmd/minictr-see", "cmd/minictr-base/netapplet/flags"},
 	"github.com/moby/profiles/seccomp":       {"runtime/seccomp/gen/profile"},
-	"golang.org/x/net/dns/dnsmessage":        {"network/names/server", "cmd/minictr-base/netapplet/dns", "cmd/minictr-base/netapplet/sniff"},
+	"golang.org/x/net/dns/dnsmessage":        {"network/names/server", "cmd/minictr-base/netapplet/dns", "network/packet", "network/packet/frames"},
 	"golang.org/x/sys":                       anyone,
 	"golang.org/x/term":                      {"runtime", "cmd/minictr", "cmd/minictr-image", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system", "cmd/minictr-base/netapplet"},
 	"mvdan.cc/sh/v3":                         {"cmd/minictr-base/shell"},

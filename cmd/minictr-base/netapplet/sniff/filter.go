@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/minictr/minictr/network/packet"
 )
 
 // A filter tells whether a packet is wanted. It is compiled from the words of
@@ -19,9 +21,9 @@ import (
 //	protocol   = "ip" | "ip6" | "arp" | "icmp" | "icmp6" | "tcp" | "udp" | "vlan" | "broadcast" | "multicast"
 //
 // A factor follows another without "and" where a protocol qualifies it: "tcp port 80".
-type filter func(*packet) bool
+type filter func(*packet.Packet) bool
 
-func everything(*packet) bool { return true }
+func everything(*packet.Packet) bool { return true }
 
 // compile reads an expression.
 func compile(text string) (filter, error) {
@@ -71,7 +73,7 @@ func (p *parser) expression(depth int) (filter, error) {
 		var right filter
 		a := left
 		right, err = p.term(depth)
-		left = func(k *packet) bool { return a(k) || right(k) }
+		left = func(k *packet.Packet) bool { return a(k) || right(k) }
 	}
 	return left, err
 }
@@ -86,7 +88,7 @@ func (p *parser) term(depth int) (filter, error) {
 		var right filter
 		a := left
 		right, err = p.factor(depth)
-		left = func(k *packet) bool { return a(k) && right(k) }
+		left = func(k *packet.Packet) bool { return a(k) && right(k) }
 	}
 	return left, err
 }
@@ -100,7 +102,7 @@ func (p *parser) factor(depth int) (filter, error) {
 		return nil, fmt.Errorf("it ends too early")
 	case p.take("not", "!"):
 		f, err := p.factor(depth + 1)
-		return func(k *packet) bool { return !f(k) }, err
+		return func(k *packet.Packet) bool { return !f(k) }, err
 	case p.take("("):
 		f, err := p.expression(depth + 1)
 		if err == nil && !p.take(")") {
@@ -117,22 +119,22 @@ func (p *parser) factor(depth int) (filter, error) {
 
 // protocols are the words that stand alone.
 var protocols = map[string]filter{
-	"ip":        func(k *packet) bool { return k.etherType == typeIPv4 },
-	"ip6":       func(k *packet) bool { return k.etherType == typeIPv6 },
-	"arp":       func(k *packet) bool { return k.etherType == typeARP },
-	"vlan":      func(k *packet) bool { return len(k.vlans) > 0 },
-	"icmp":      carried(typeIPv4, protoICMP),
-	"icmp6":     carried(typeIPv6, protoICMP6),
-	"tcp":       carried(0, protoTCP),
-	"udp":       carried(0, protoUDP),
-	"broadcast": func(k *packet) bool { return k.dstMAC.String() == "ff:ff:ff:ff:ff:ff" },
-	"multicast": func(k *packet) bool { return k.dst.IsMulticast() || len(k.dstMAC) > 0 && k.dstMAC[0]&1 != 0 },
+	"ip":        func(k *packet.Packet) bool { return k.EtherType == packet.IPv4 },
+	"ip6":       func(k *packet.Packet) bool { return k.EtherType == packet.IPv6 },
+	"arp":       func(k *packet.Packet) bool { return k.EtherType == packet.ARP },
+	"vlan":      func(k *packet.Packet) bool { return len(k.VLANs) > 0 },
+	"icmp":      carried(packet.IPv4, packet.ICMP),
+	"icmp6":     carried(packet.IPv6, packet.ICMP6),
+	"tcp":       carried(0, packet.TCP),
+	"udp":       carried(0, packet.UDP),
+	"broadcast": func(k *packet.Packet) bool { return k.DstMAC.String() == "ff:ff:ff:ff:ff:ff" },
+	"multicast": func(k *packet.Packet) bool { return k.Dst.IsMulticast() || len(k.DstMAC) > 0 && k.DstMAC[0]&1 != 0 },
 }
 
 func carried(etherType uint16, protocol uint8) filter {
-	return func(k *packet) bool {
-		isIP := k.etherType == typeIPv4 || k.etherType == typeIPv6
-		return isIP && k.src.IsValid() && k.protocol == protocol && (etherType == 0 || k.etherType == etherType)
+	return func(k *packet.Packet) bool {
+		isIP := k.EtherType == packet.IPv4 || k.EtherType == packet.IPv6
+		return isIP && k.Src.IsValid() && k.Protocol == protocol && (etherType == 0 || k.EtherType == etherType)
 	}
 }
 
@@ -187,21 +189,21 @@ func (q qualifier) filter(value string) (filter, error) {
 			return nil, fmt.Errorf("%q: not a %s", value, q.kind)
 		}
 		within := func(port uint16) bool { return uint64(port) >= from && uint64(port) <= to }
-		return func(k *packet) bool { return k.ports && q.either(within(k.sport), within(k.dport)) }, nil
+		return func(k *packet.Packet) bool { return k.HasPorts && q.either(within(k.SrcPort), within(k.DstPort)) }, nil
 	case "net":
 		n, err := netip.ParsePrefix(value)
 		if err != nil {
 			return nil, fmt.Errorf("%q: not a network such as 10.0.0.0/8", value)
 		}
 		n = n.Masked()
-		return func(k *packet) bool { return q.either(n.Contains(k.src), n.Contains(k.dst)) }, nil
+		return func(k *packet.Packet) bool { return q.either(n.Contains(k.Src), n.Contains(k.Dst)) }, nil
 	}
 	a, err := netip.ParseAddr(value)
 	if err != nil {
 		return nil, fmt.Errorf("%q: neither a word of the filter nor an address", value)
 	}
 	a = a.WithZone("")
-	return func(k *packet) bool { return q.either(k.src == a, k.dst == a) }, nil
+	return func(k *packet.Packet) bool { return q.either(k.Src == a, k.Dst == a) }, nil
 }
 
 func (q qualifier) either(src, dst bool) bool {

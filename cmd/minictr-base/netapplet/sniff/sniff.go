@@ -18,6 +18,7 @@ import (
 
 	"github.com/minictr/minictr/cmd/minictr-base/applet"
 	"github.com/minictr/minictr/cmd/minictr-base/netapplet/flags"
+	"github.com/minictr/minictr/network/packet"
 )
 
 // Applet is sniff.
@@ -32,7 +33,8 @@ func Applet() applet.Applet {
 
 // A display says how packets are shown.
 type display struct {
-	link, verbose, hex, ascii, noTime bool
+	packet.Display
+	hex, ascii, noTime bool
 }
 
 // A sniffer is one run of sniff.
@@ -43,7 +45,7 @@ type sniffer struct {
 	count               int
 	calm, absolute      bool
 	wanted              filter
-	decoder             *decoder
+	decoder             *packet.Decoder
 	seen                int
 }
 
@@ -54,8 +56,8 @@ func run(c *applet.Call) error {
 	set.Text(&s.write, "write", "w")
 	set.Text(&s.read, "read", "r")
 	set.Number(&s.count, "count", "c")
-	set.On(&s.link, "link", "e")
-	set.On(&s.verbose, "verbose", "v")
+	set.On(&s.Link, "link", "e")
+	set.On(&s.Verbose, "verbose", "v")
 	set.On(&s.hex, "hex", "x")
 	set.On(&s.ascii, "ascii", "X")
 	set.On(&s.noTime, "no-time", "t")
@@ -70,7 +72,7 @@ func run(c *applet.Call) error {
 	if s.wanted, err = compile(strings.Join(set.Args(), " ")); err != nil {
 		return err
 	}
-	s.decoder = newDecoder(s.absolute)
+	s.decoder = packet.NewDecoder(s.absolute)
 	if s.read != "" {
 		return s.replay()
 	}
@@ -134,14 +136,14 @@ func (s *sniffer) pump(next func() (frame, error), link uint32) (err error) {
 		if err != nil {
 			return err
 		}
-		show = func(f frame, _ *packet) error { return w.write(f) }
+		show = func(f frame, _ *packet.Packet) error { return w.write(f) }
 	}
 	for s.count == 0 || s.seen < s.count {
 		f, err := next()
 		if err != nil {
 			return err
 		}
-		p := s.decoder.frame(f)
+		p := decode(s.decoder, f)
 		if !s.wanted(p) {
 			continue
 		}
@@ -156,20 +158,20 @@ func (s *sniffer) pump(next func() (frame, error), link uint32) (err error) {
 	return nil
 }
 
-// frame decodes by the link type.
-func (d *decoder) frame(f frame) *packet {
+// decode decodes by the link type.
+func decode(d *packet.Decoder, f frame) *packet.Packet {
 	switch {
 	case f.link == linkEthernet:
-		return d.ethernet(f.bytes)
+		return d.Ethernet(f.bytes)
 	case f.link == linkCooked && len(f.bytes) >= cookedHeader:
-		p := d.cooked(binary.BigEndian.Uint16(f.bytes[14:]), f.bytes[cookedHeader:])
-		p.srcMAC = nil
+		p := d.Cooked(binary.BigEndian.Uint16(f.bytes[14:]), f.bytes[cookedHeader:])
+		p.SrcMAC = nil
 		return p
 	}
-	return d.cooked(0, f.bytes)
+	return d.Cooked(0, f.bytes)
 }
 
-func (s *sniffer) show(f frame, p *packet) error {
+func (s *sniffer) show(f frame, p *packet.Packet) error {
 	var b strings.Builder
 	if !s.noTime {
 		b.WriteString(f.at.Format("15:04:05.000000 "))
@@ -177,9 +179,9 @@ func (s *sniffer) show(f frame, p *packet) error {
 	if f.known {
 		fmt.Fprintf(&b, "%s %s ", f.device, directions[min(int(f.direction), len(directions)-1)])
 	}
-	b.WriteString(p.line(s.display) + "\n")
+	b.WriteString(p.Line(s.Display) + "\n")
 	if s.hex || s.ascii {
-		b.WriteString(hexdump(p.network, s.ascii))
+		b.WriteString(hexdump(p.Network, s.ascii))
 	}
 	_, err := io.WriteString(s.Out, b.String())
 	return err

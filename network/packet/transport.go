@@ -1,4 +1,4 @@
-package sniff
+package packet
 
 import (
 	"bytes"
@@ -24,12 +24,12 @@ const flagSYN, flagFIN, flagRST, flagACK = 0x02, 0x01, 0x04, 0x10
 
 // tcp decodes a segment. Numbers count from the beginning of the connection, where
 // that was seen.
-func (d *decoder) tcp(p *packet, b []byte, length int) {
+func (d *Decoder) tcp(p *Packet, b []byte, length int) {
 	if len(b) < 4 {
 		p.text = p.ends() + "[|tcp]"
 		return
 	}
-	p.sport, p.dport, p.ports = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), true
+	p.SrcPort, p.DstPort, p.HasPorts = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), true
 	size := 0
 	if len(b) >= tcpHeader {
 		size = int(b[12]>>4) * 4
@@ -72,8 +72,8 @@ func (d *decoder) tcp(p *packet, b []byte, length int) {
 
 // payload tells what is in a segment that begins a message: HTTP shows itself by its
 // first line, DNS by its port.
-func (p *packet) payload(b []byte) string {
-	if (p.sport == portDNS || p.dport == portDNS) && len(b) > 2 {
+func (p *Packet) payload(b []byte) string {
+	if (p.SrcPort == portDNS || p.DstPort == portDNS) && len(b) > 2 {
 		return ": " + dnsText(b[2:], len(b)-2)
 	}
 	first, _, _ := bytes.Cut(b[:min(len(b), 120)], []byte("\r\n"))
@@ -86,14 +86,14 @@ func (p *packet) payload(b []byte) string {
 
 // relative counts from the first number of each direction. That of a SYN is
 // printed as it is.
-func (d *decoder) relative(p *packet, sequence, acknowledged uint32, flags byte) (uint32, uint32) {
+func (d *Decoder) relative(p *Packet, sequence, acknowledged uint32, flags byte) (uint32, uint32) {
 	if d.absolute {
 		return sequence, acknowledged
 	}
 	if len(d.flows) >= maxFlows {
 		clear(d.flows)
 	}
-	this := flow{netip.AddrPortFrom(p.src, p.sport), netip.AddrPortFrom(p.dst, p.dport)}
+	this := flow{netip.AddrPortFrom(p.Src, p.SrcPort), netip.AddrPortFrom(p.Dst, p.DstPort)}
 	other := flow{this.dst, this.src}
 	if flags&flagSYN != 0 {
 		d.flows[this] = sequence
@@ -155,23 +155,23 @@ func tcpOption(kind byte, value []byte) string {
 
 const portDNS, portDHCPServer, portDHCPClient, portMDNS, portVXLAN = 53, 67, 68, 5353, 4789
 
-func (d *decoder) udp(p *packet, b []byte, length int) {
+func (d *Decoder) udp(p *Packet, b []byte, length int) {
 	if len(b) < udpHeader {
 		p.text = p.ends() + "[|udp]"
 		return
 	}
-	p.sport, p.dport, p.ports = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), true
+	p.SrcPort, p.DstPort, p.HasPorts = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]), true
 	data := max(0, length-udpHeader)
 	body := b[udpHeader:]
-	is := func(port uint16) bool { return p.sport == port || p.dport == port }
+	is := func(port uint16) bool { return p.SrcPort == port || p.DstPort == port }
 	switch {
 	case is(portDNS) || is(portMDNS):
 		p.text = p.ends() + dnsText(body, data)
 	case is(portDHCPServer) || is(portDHCPClient):
 		p.text = p.ends() + dhcpText(body, data)
-	case p.dport == portVXLAN && len(body) > 8 && !d.inner:
-		inner := (&decoder{absolute: true, inner: true}).ethernet(body[8:])
-		p.text = p.ends() + fmt.Sprintf("VXLAN vni %d, ", binary.BigEndian.Uint32(body[4:])>>8) + inner.line(display{})
+	case p.DstPort == portVXLAN && len(body) > 8 && !d.inner:
+		inner := (&Decoder{absolute: true, inner: true}).Ethernet(body[8:])
+		p.text = p.ends() + fmt.Sprintf("VXLAN vni %d, ", binary.BigEndian.Uint32(body[4:])>>8) + inner.Line(Display{})
 	default:
 		p.text = p.ends() + fmt.Sprintf("UDP, length %d", data)
 	}

@@ -1,4 +1,4 @@
-package sniff
+package packet
 
 import (
 	"encoding/binary"
@@ -20,7 +20,7 @@ func icmpText(b []byte, length int) string {
 	case 3:
 		return unreachableText(code, b) + end
 	case 5:
-		return fmt.Sprintf("redirect %s to host %s", quoted(b[8:]).dst, netip.AddrFrom4([4]byte(b[4:]))) + end
+		return fmt.Sprintf("redirect %s to host %s", quoted(b[8:]).Dst, netip.AddrFrom4([4]byte(b[4:]))) + end
 	case 11:
 		return map[byte]string{0: "time exceeded in-transit", 1: "ip reassembly time exceeded"}[code] + end
 	}
@@ -31,42 +31,42 @@ func unreachableText(code byte, b []byte) string {
 	q := quoted(b[8:])
 	switch code {
 	case 0:
-		return fmt.Sprintf("net %s unreachable", q.dst)
+		return fmt.Sprintf("net %s unreachable", q.Dst)
 	case 1:
-		return fmt.Sprintf("host %s unreachable", q.dst)
+		return fmt.Sprintf("host %s unreachable", q.Dst)
 	case 2:
-		return fmt.Sprintf("%s protocol %d unreachable", q.dst, q.protocol)
+		return fmt.Sprintf("%s protocol %d unreachable", q.Dst, q.Protocol)
 	case 3:
-		return fmt.Sprintf("%s %s port %d unreachable", q.dst, map[uint8]string{protoTCP: "tcp", protoUDP: "udp"}[q.protocol], q.dport)
+		return fmt.Sprintf("%s %s port %d unreachable", q.Dst, map[uint8]string{TCP: "tcp", UDP: "udp"}[q.Protocol], q.DstPort)
 	case 4:
-		return fmt.Sprintf("%s unreachable - need to frag (mtu %d)", q.dst, binary.BigEndian.Uint16(b[6:]))
+		return fmt.Sprintf("%s unreachable - need to frag (mtu %d)", q.Dst, binary.BigEndian.Uint16(b[6:]))
 	case 9, 10, 13:
-		return fmt.Sprintf("host %s unreachable - admin prohibited filter", q.dst)
+		return fmt.Sprintf("host %s unreachable - admin prohibited filter", q.Dst)
 	}
-	return fmt.Sprintf("%s unreachable, code %d", q.dst, code)
+	return fmt.Sprintf("%s unreachable, code %d", q.Dst, code)
 }
 
 // quoted reads the packet that an error of IPv4 quotes.
-func quoted(b []byte) packet {
-	p := packet{dst: netip.IPv4Unspecified()}
+func quoted(b []byte) Packet {
+	p := Packet{Dst: netip.IPv4Unspecified()}
 	if len(b) < ipv4Header {
 		return p
 	}
-	p.src, p.dst, p.protocol = netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:])), b[9]
+	p.Src, p.Dst, p.Protocol = netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:])), b[9]
 	if size := int(b[0]&15) * 4; len(b) >= size+4 {
-		p.sport, p.dport = binary.BigEndian.Uint16(b[size:]), binary.BigEndian.Uint16(b[size+2:])
+		p.SrcPort, p.DstPort = binary.BigEndian.Uint16(b[size:]), binary.BigEndian.Uint16(b[size+2:])
 	}
 	return p
 }
 
-func quoted6(b []byte) packet {
-	p := packet{dst: netip.IPv6Unspecified()}
+func quoted6(b []byte) Packet {
+	p := Packet{Dst: netip.IPv6Unspecified()}
 	if len(b) < ipv6Header {
 		return p
 	}
-	p.dst, p.protocol = netip.AddrFrom16([16]byte(b[24:])), b[6]
+	p.Dst, p.Protocol = netip.AddrFrom16([16]byte(b[24:])), b[6]
 	if len(b) >= ipv6Header+4 {
-		p.dport = binary.BigEndian.Uint16(b[ipv6Header+2:])
+		p.DstPort = binary.BigEndian.Uint16(b[ipv6Header+2:])
 	}
 	return p
 }
@@ -81,13 +81,13 @@ func icmp6Text(b []byte, length int) string {
 	case 1:
 		q := quoted6(b[8:])
 		if code == 4 {
-			return fmt.Sprintf("destination unreachable, unreachable port, %s %s port %d", q.dst, map[uint8]string{protoTCP: "tcp", protoUDP: "udp"}[q.protocol], q.dport) + end
+			return fmt.Sprintf("destination unreachable, unreachable port, %s %s port %d", q.Dst, map[uint8]string{TCP: "tcp", UDP: "udp"}[q.Protocol], q.DstPort) + end
 		}
-		return fmt.Sprintf("destination unreachable, %s %s", map[byte]string{0: "unreachable route", 1: "unreachable prohibited", 2: "beyond scope", 3: "unreachable address"}[code], q.dst) + end
+		return fmt.Sprintf("destination unreachable, %s %s", map[byte]string{0: "unreachable route", 1: "unreachable prohibited", 2: "beyond scope", 3: "unreachable address"}[code], q.Dst) + end
 	case 2:
 		return fmt.Sprintf("packet too big, mtu %d", binary.BigEndian.Uint32(b[4:])) + end
 	case 3:
-		return fmt.Sprintf("time exceeded in-transit for %s", quoted6(b[8:]).dst) + end
+		return fmt.Sprintf("time exceeded in-transit for %s", quoted6(b[8:]).Dst) + end
 	case 128, 129:
 		return fmt.Sprintf("echo %s, id %d, seq %d", map[byte]string{128: "request", 129: "reply"}[kind], binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])) + end
 	case 133:

@@ -1,4 +1,4 @@
-package sniff
+package packet
 
 import (
 	"encoding/binary"
