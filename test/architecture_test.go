@@ -50,6 +50,7 @@ var mayImport = map[string][]string{
 	"network/packet":        {"network/packet/frames"},
 	"network/packet/frames": {},
 
+	"network/capture":            {"network", "network/packet", "network/packet/frames", "network/capture/pcapfilter", "network/survey"},
 	"network/capture/pcapfilter": {"network/packet/frames"},
 
 	"network":       {"network/names", "network/firewall", "runtime/step"},
@@ -61,7 +62,7 @@ var mayImport = map[string][]string{
 	"runtime": {"network", "network/names", "network/firewall", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/seccomp", "runtime/capability", "runtime/logfile", "runtime/step"},
 
 	"cmd/minictr":         {"cmd/terminal", "runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
-	"cmd/minictr-see":     {"cmd/terminal", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "runtime/program", "runtime/step"},
+	"cmd/minictr-see":     {"cmd/terminal", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "network/packet", "network/capture", "network/capture/pcapfilter", "runtime/program", "runtime/step"},
 	"cmd/terminal":        {},
 	"cmd/minictr-image":   {"cmd/minictr-image/registry", "rootfs", "runtime/step"},
 	"cmd/minictr-monitor": {"runtime/logfile"},
@@ -119,7 +120,7 @@ var doors = map[string][]string{
 	"github.com/spf13/pflag":                 {"cmd/minictr", "cmd/minictr-see", "cmd/minictr-base/netapplet/flags"},
 	"github.com/moby/profiles/seccomp":       {"runtime/seccomp/gen/profile"},
 	"golang.org/x/net/dns/dnsmessage":        {"network/names/server", "cmd/minictr-base/netapplet/dns", "network/packet", "network/packet/frames"},
-	"golang.org/x/net/bpf":                   {"network/capture", "network/capture/pcapfilter"},
+	"golang.org/x/net/bpf":                   {"network/capture", "network/capture/pcapfilter", "cmd/minictr-see"},
 	"golang.org/x/sys":                       anyone,
 	"golang.org/x/term":                      {"runtime", "cmd/minictr", "cmd/minictr-image", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system", "cmd/minictr-base/netapplet"},
 	"mvdan.cc/sh/v3":                         {"cmd/minictr-base/shell"},

@@ -32,6 +32,7 @@ func commands() []command {
 	return []command{
 		{"ns", nsCommand},
 		{"enter", enterCommand},
+		{"sniff", sniffCommand},
 	}
 }
 

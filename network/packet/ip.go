@@ -122,7 +122,7 @@ func extension(next uint8, b []byte) (size int, ok bool) {
 
 // transport decodes what IP carries; length is what its header says.
 func (d *Decoder) transport(p *Packet, b []byte, length int) {
-	p.Transport = b
+	p.Transport, p.TransportAt = b, cap(p.Network)-cap(b) // both end where the frame ends
 	switch {
 	case p.Protocol == TCP:
 		d.tcp(p, b, length)

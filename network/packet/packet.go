@@ -16,13 +16,14 @@ type Packet struct {
 	EtherType      uint16
 	VLANs          []uint16
 	Network        []byte // from the network header on
-	frameBytes     int
+	FrameBytes     int    // of the frame, before it was cut to what was read
 
 	Src, Dst         netip.Addr
 	Protocol         uint8 // of IP; valid with Src
 	SrcPort, DstPort uint16
 	HasPorts         bool
 	Transport        []byte // from the transport header on; nil where it cannot be read
+	TransportAt      int    // where in Network that begins
 
 	header string // of IP, for -v
 	text   string
@@ -32,6 +33,9 @@ type Packet struct {
 type Display struct {
 	Link    bool // with the addresses of Ethernet
 	Verbose bool // with the header of IP
+
+	// Name is what an address is called; "" for what has no name. nil: nothing has.
+	Name func(netip.Addr) string
 }
 
 // Numbers of what Ethernet carries.
@@ -69,7 +73,7 @@ const maxFlows = 1 << 16 // then we begin anew: the memory is bounded
 
 // Ethernet decodes a frame with its link header.
 func (d *Decoder) Ethernet(b []byte) *Packet {
-	p := &Packet{frameBytes: len(b)}
+	p := &Packet{FrameBytes: len(b)}
 	if len(b) < etherHeader {
 		p.Network, p.text = b, "[|ether]"
 		return p
@@ -88,7 +92,7 @@ func (d *Decoder) Ethernet(b []byte) *Packet {
 
 // Cooked decodes a packet whose link header the kernel has taken away.
 func (d *Decoder) Cooked(etherType uint16, b []byte) *Packet {
-	p := &Packet{frameBytes: len(b), EtherType: etherType}
+	p := &Packet{FrameBytes: len(b), EtherType: etherType}
 	if etherType == 0 && len(b) > 0 { // a link without headers: the first nibble is the version
 		p.EtherType = map[byte]uint16{4: IPv4, 6: IPv6}[b[0]>>4]
 	}
@@ -156,7 +160,7 @@ func (p *Packet) Line(o Display) string {
 	var b strings.Builder
 	family := map[uint16]string{IPv4: "IP ", IPv6: "IP6 "}[p.EtherType]
 	if o.Link && p.SrcMAC != nil {
-		fmt.Fprintf(&b, "%s > %s, ethertype %s, length %d: ", p.SrcMAC, p.DstMAC, typeName(p.EtherType), p.frameBytes)
+		fmt.Fprintf(&b, "%s > %s, ethertype %s, length %d: ", p.SrcMAC, p.DstMAC, typeName(p.EtherType), p.FrameBytes)
 	}
 	for _, id := range p.VLANs {
 		fmt.Fprintf(&b, "vlan %d, ", id)
@@ -165,7 +169,11 @@ func (p *Packet) Line(o Display) string {
 	if o.Verbose && p.header != "" {
 		b.WriteString(p.header + "\n    ")
 	}
-	b.WriteString(visible(p.text))
+	text := p.text
+	if o.Name != nil {
+		text = strings.Replace(text, p.ends(), p.namedEnds(o.Name), 1)
+	}
+	b.WriteString(visible(text))
 	return b.String()
 }
 
@@ -175,6 +183,18 @@ func endpoint(a netip.Addr, port uint16, ports bool) string {
 		return a.String()
 	}
 	return fmt.Sprintf("%s.%d", a, port)
+}
+
+// namedEnds are the ends with names for addresses.
+func (p *Packet) namedEnds(name func(netip.Addr) string) string {
+	named := func(a netip.Addr, port uint16) string {
+		text, n := endpoint(a, port, p.HasPorts), name(a)
+		if n == "" {
+			return text
+		}
+		return n + strings.TrimPrefix(text, a.String())
+	}
+	return named(p.Src, p.SrcPort) + " > " + named(p.Dst, p.DstPort) + ": "
 }
 
 func (p *Packet) ends() string {
