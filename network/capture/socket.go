@@ -16,7 +16,7 @@ import (
 	"github.com/minictr/minictr/network/capture/pcapfilter"
 )
 
-// Whole, as the most bytes of a packet that are copied, is any frame: GRO makes 64 KiB
+// Whole is more bytes of a packet than any has: GRO makes 64 KiB
 // of many, or 192 KiB where BIG TCP is on.
 const Whole = pcapfilter.AcceptBytes
 
