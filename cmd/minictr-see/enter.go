@@ -60,9 +60,6 @@ the caller's links. minictr netns exec does both, as ip netns exec does.
 		Example: "  minictr enter web -n ip addr\n  minictr enter web\n  minictr enter netns:blue -- ss -tln\n  minictr enter 4711 -n -m -- sh -c 'cat /etc/resolv.conf; ip route'",
 		RunE: func(c *cobra.Command, args []string) error {
 			word, err := enterArguments(c.Flags(), &flags, args)
-			if errors.Is(err, pflag.ErrHelp) {
-				return c.Help()
-			}
 			if err != nil {
 				return err
 			}

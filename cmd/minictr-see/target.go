@@ -212,7 +212,7 @@ func (a *app) netnsPath(name string) (string, bool) {
 func (a *app) netnsTarget(t *target, name string) error {
 	path, ok := a.netnsPath(name)
 	if !ok {
-		return &targetError{text: fmt.Sprintf("no network namespace is named %s in %s", name, network.NetnsDir(a.runroot)), hint: "ip netns list lists the names", err: fs.ErrNotExist}
+		return &targetError{text: fmt.Sprintf("no network namespace is named %q in %s", name, network.NetnsDir(a.runroot)), hint: "ip netns list lists the names", err: fs.ErrNotExist}
 	}
 	t.kind, t.name = "netns", name
 	return pathTarget(t, path)
