@@ -130,7 +130,7 @@ func (a *app) printComparison(rows []comparison, names [2]string) {
 		fmt.Fprintf(a.out, "%s and %s have no type of namespace in common.\n", names[0], names[1])
 	case len(shared) == 0:
 		fmt.Fprintf(a.out, "%s and %s share no namespace.\n", names[0], names[1])
-	case len(shared) == compared:
+	case len(shared) == compared && compared == len(namespaces.Kinds()):
 		fmt.Fprintf(a.out, "%s and %s share all: %s.\n", names[0], names[1], strings.Join(shared, ", "))
 	default:
 		fmt.Fprintf(a.out, "%s and %s share %s.\n", names[0], names[1], strings.Join(shared, ", "))
