@@ -239,14 +239,19 @@ func (o nsOwner) String() string {
 func (r nsRow) occupant() string {
 	switch {
 	case r.Command != nil:
-		return terminal.Visible(*r.Command)
+		return inLine(*r.Command)
 	case len(r.Paths) > 0:
 		return "(mounted on " + terminal.Visible(r.Paths[0]) + more(len(r.Paths)-1) + ")"
 	case len(r.Held) > 0:
 		h := r.Held[0]
-		return fmt.Sprintf("(descriptor %d of process %d, %s%s)", h.FD, h.Pid, terminal.Visible(h.Command), more(len(r.Held)-1))
+		return fmt.Sprintf("(descriptor %d of process %d, %s%s)", h.FD, h.Pid, inLine(h.Command), more(len(r.Held)-1))
 	}
 	return "(kept by the namespaces made in it)"
+}
+
+// inLine shows a command, which may be a script of many lines, on one.
+func inLine(command string) string {
+	return terminal.Visible(strings.Join(strings.Fields(command), " "))
 }
 
 // more says how many others there are.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,7 @@ import (
 // container's first, the host's, any other), or one namespace that has a path.
 type target struct {
 	word      string             // as it was typed
-	kind      string             // which of the forms it is: container, netns, pid, path, host or self
+	kind      string             // which of the forms it is: container, netns, pid, path, host, self, or another runtime
 	container *runtime.Container // of minictr, running; else nil
 	name      string             // a container's, or that in the directory of ip-netns(8)
 	pid       int                // the process; 0 when it is a path's
@@ -40,9 +41,10 @@ const targetForms = `A TARGET is, whichever fits first:
   container:WORD       a container's name, its id, or the beginning of that
   netns:NAME           a name that ip netns gave (/run/netns)
   pid:NUMBER           a process
+  docker:ID, …         a container of Docker, podman, containerd, Kubernetes, LXC, libvirt or nspawn
   a path               with a slash in it, of one namespace: /run/netns/blue, /proc/12/ns/net
   a word without these is a container's name, else that of ip netns, else a process's
-  number, else the beginning of a container's id`
+  number, else the beginning of an id of a container, minictr's first`
 
 // targetError is a word that means nothing, or not what the command needs.
 type targetError struct {
@@ -84,6 +86,12 @@ func (a *app) findTarget(t *target) error {
 		return a.netnsTarget(t, rest)
 	case explicit && form == "pid":
 		return a.pidTarget(t, rest)
+	case explicit && slices.Contains(runtimes, form):
+		found, err := a.foreignTarget(t, t.word)
+		if err == nil && !found {
+			err = &targetError{text: fmt.Sprintf("no container of %s runs whose id begins with %q", form, rest), hint: "minictr ns lists whose namespaces there are", err: fs.ErrNotExist}
+		}
+		return err
 	case strings.Contains(t.word, "/"):
 		t.kind = "path"
 		return pathTarget(t, t.word)
@@ -110,6 +118,9 @@ func (a *app) wordTarget(t *target) error {
 		return a.containerTarget(t, c)
 	}
 	if is[*runtime.NotFoundError](missing) {
+		if found, err := a.foreignTarget(t, t.word); found || err != nil {
+			return err
+		}
 		return &targetError{text: fmt.Sprintf("no such target: %s is no container's name or id, no name in %s and no process", t.word, network.NetnsDir(a.runroot)), hint: targetHint, err: fs.ErrNotExist}
 	}
 	return missing
@@ -249,6 +260,9 @@ func (t *target) String() string {
 		return fmt.Sprintf("process %d", t.pid)
 	case "path":
 		return terminal.Visible(t.path)
+	}
+	if t.name != "" {
+		return nsOwner{Kind: t.kind, Name: t.name, ID: t.name}.String()
 	}
 	return t.kind
 }

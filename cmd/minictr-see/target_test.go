@@ -145,6 +145,35 @@ func TestTargetIsNoNetwork(t *testing.T) {
 	}
 }
 
+// The container of another runtime is found by what its cgroup says.
+func TestForeignContainers(t *testing.T) {
+	one, two := strings.Repeat("0123456789abcdef", 4), "0123"+strings.Repeat("f", 60)
+	of := func(pid int, cgroup string) namespaces.Namespace {
+		return namespaces.Namespace{Kind: namespaces.Mount, Inode: uint64(pid), Processes: []namespaces.Process{{Pid: pid, PPid: 1, Cgroup: cgroup}}}
+	}
+	list := []namespaces.Namespace{
+		of(10, "/docker/"+one), of(11, "/docker/"+one+"/system.slice/x.service"), of(12, "/libpod_parent/libpod-"+two),
+		of(13, "/lxc.payload.web"), of(14, "/minictr/"+one), of(15, "/system.slice/web.service"),
+	}
+	for _, c := range []struct{ kind, name, want string }{
+		{"", "01234", "[docker 0123456789ab]"},
+		{"", "0123", "[docker 0123456789ab podman 0123ffffffff]"},
+		{"podman", "0123", "[podman 0123ffffffff]"},
+		{"", "012", "[]"},
+		{"", "web", "[lxc web]"},
+		{"", "we", "[]"},
+		{"docker", "web", "[]"},
+		{"", two, "[podman 0123ffffffff]"},
+	} {
+		if got := fmt.Sprint(distinct(ownedBy(list, c.kind, c.name))); got != c.want {
+			t.Errorf("%s:%s: got %s, want %s", c.kind, c.name, got, c.want)
+		}
+	}
+	if _, err := bareApp(t).target("docker:4711"); err == nil || err.Error() != `no container of docker runs whose id begins with "4711"` {
+		t.Errorf("got %v", err)
+	}
+}
+
 // Every form that the help names is understood.
 func TestTargetFormsAreThere(t *testing.T) {
 	a := bareApp(t)
