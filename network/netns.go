@@ -24,7 +24,7 @@ var errOtherNetns = errors.New("another network namespace than expected; its pro
 // path does not lead to a network namespace, or not to the one with the inode
 // of n.
 func (n Netns) Open() (*os.File, error) {
-	f, err := os.Open(n.path())
+	f, err := os.OpenFile(n.path(), os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not make it wait
 	if err != nil {
 		return nil, err
 	}
