@@ -53,6 +53,9 @@ var mayImport = map[string][]string{
 	"network/capture":            {"network", "network/packet", "network/packet/frames", "network/capture/pcapfilter", "network/survey"},
 	"network/capture/pcapfilter": {"network/packet/frames"},
 
+	// It keeps /run/netns as ip-netns(8) does.
+	"network/netnsdir": {"network", "runtime/step"},
+
 	"network":       {"network/names", "network/firewall", "runtime/step"},
 	"network/names": {"runtime/step"},
 	"rootfs":        {"runtime/step"},
@@ -63,6 +66,7 @@ var mayImport = map[string][]string{
 
 	"cmd/minictr":         {"cmd/terminal", "runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
 	"cmd/minictr-see":     {"cmd/terminal", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "network/packet", "network/capture", "network/capture/pcapfilter", "runtime/program", "runtime/step"},
+	"cmd/minictr-see":     {"cmd/terminal", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "network/netnsdir", "runtime/program", "runtime/step"},
 	"cmd/terminal":        {},
 	"cmd/minictr-image":   {"cmd/minictr-image/registry", "rootfs", "runtime/step"},
 	"cmd/minictr-monitor": {"runtime/logfile"},
@@ -108,7 +112,7 @@ var mayImport = map[string][]string{
 
 // doors names, for each module of others, the packages that may import it.
 var doors = map[string][]string{
-	"github.com/vishvananda/netlink":         {"network", "network/survey"},
+	"github.com/vishvananda/netlink":         {"network", "network/survey", "network/netnsdir"},
 	"github.com/vishvananda/netns":           {"network", "network/survey"},
 	"github.com/google/nftables":             {"network"},
 	"github.com/mdlayher/netlink":            {"network", "cmd/minictr-base/netapplet/rtnl", "cmd/minictr-base/netapplet/ip", "cmd/minictr-base/netapplet/ss"},

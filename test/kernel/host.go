@@ -14,22 +14,37 @@ import (
 // the test mounts and which namespaces it names is gone with it.
 //
 // As with InNetns only the goroutine of the test, and commands that it runs, are
-// inside. Its thread cannot come back and ends with the test.
+// inside.
 func InHost(t testing.TB) *Netns {
 	t.Helper()
 	n := InNetns(t)
-	runtime.LockOSThread() // once more than is ever unlocked
+	machine, err := os.Open("/proc/thread-self/ns/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	directory, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread() // once more than is ever unlocked: no other goroutine shares its root
+	t.Cleanup(func() {
+		for _, err := range []error{unix.Setns(int(machine.Fd()), unix.CLONE_NEWNS), unix.Chdir(directory), machine.Close()} {
+			if err != nil {
+				t.Errorf("leave the mount namespace: %v", err)
+			}
+		}
+	})
 	for _, step := range []struct {
 		words string
-		err   error
+		do    func() error
 	}{
-		{"unshare mount namespace", unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)},
-		{"make / private", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")},
-		{"mount tmpfs on /run", unix.Mount("run", "/run", "tmpfs", 0, "mode=755")},
-		{"mkdir /run/netns", os.Mkdir("/run/netns", 0o755)},
+		{"unshare mount namespace", func() error { return unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS) }},
+		{"make / private", func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }},
+		{"mount tmpfs on /run", func() error { return unix.Mount("run", "/run", "tmpfs", 0, "mode=755") }},
+		{"mkdir /run/netns", func() error { return os.Mkdir("/run/netns", 0o755) }},
 	} {
-		if step.err != nil {
-			t.Fatalf("%s: %v", step.words, step.err)
+		if err := step.do(); err != nil {
+			t.Fatalf("%s: %v", step.words, err)
 		}
 	}
 	return n
