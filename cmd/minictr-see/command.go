@@ -33,6 +33,7 @@ func commands() []command {
 		{"ns", nsCommand},
 		{"enter", enterCommand},
 		{"sniff", sniffCommand},
+		{"netns", netnsCommand},
 	}
 }
 

@@ -21,11 +21,30 @@ type silentError struct{}
 
 func (silentError) Error() string { return "failed, as was said" }
 
+// A statusError is a failure with another exit code than 1.
+type statusError struct {
+	error
+	code int
+}
+
+func (e statusError) Unwrap() error { return e.error }
+
+// hinted is an error with what may help against it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e hinted) Unwrap() error { return e.error }
+
+// Hint says what may help.
+func (e hinted) Hint() string { return e.hint }
+
 // A hinter is an error that knows what may help.
 type hinter interface{ Hint() string }
 
 // fail prints the error, one line each for what happened and what may help, and
-// returns the exit code, 1.
+// returns the exit code: 1, but for a statusError.
 func (a *app) fail(err error) int {
 	var spoken []string
 	for _, e := range terminal.Joined(err) {
@@ -39,6 +58,9 @@ func (a *app) fail(err error) int {
 	}
 	if h := hint(err); h != "" && len(spoken) > 0 {
 		fmt.Fprintln(a.err, "hint: "+h)
+	}
+	if s := (statusError{}); errors.As(err, &s) {
+		return s.code
 	}
 	return 1
 }
