@@ -64,9 +64,12 @@ var mayImport = map[string][]string{
 
 	"runtime": {"network", "network/names", "network/firewall", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/seccomp", "runtime/capability", "runtime/logfile", "runtime/step"},
 
-	"cmd/minictr":         {"cmd/terminal", "runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
-	"cmd/minictr-see":     {"cmd/terminal", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "network/packet", "network/capture", "network/capture/pcapfilter", "runtime/program", "runtime/step"},
-	"cmd/minictr-see":     {"cmd/terminal", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "network/netnsdir", "runtime/program", "runtime/step"},
+	"cmd/minictr": {"cmd/terminal", "runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
+	"cmd/minictr-see": {
+		"cmd/terminal", "runtime", "runtime/program", "runtime/step", "network", "network/firewall", "network/survey", "network/namespaces",
+		"network/netnsdir",
+		"network/packet", "network/capture", "network/capture/pcapfilter",
+	},
 	"cmd/terminal":        {},
 	"cmd/minictr-image":   {"cmd/minictr-image/registry", "rootfs", "runtime/step"},
 	"cmd/minictr-monitor": {"runtime/logfile"},

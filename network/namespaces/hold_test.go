@@ -35,8 +35,8 @@ func started(t *testing.T, ready string, words ...string) int {
 	return c.Process.Pid
 }
 
-// found says what keeps a namespace alive, without numbers that differ.
-func found(t *testing.T, inode uint64) (list []string) {
+// keeping says what keeps a namespace alive, without numbers that differ.
+func keeping(t *testing.T, inode uint64) (list []string) {
 	t.Helper()
 	h, err := HoldsOf(Network, inode)
 	if err != nil {
@@ -128,7 +128,7 @@ func TestHolds(t *testing.T) {
 		step.make()
 		want = append(want, step.want)
 		slices.Sort(want)
-		if got := found(t, n.Inode(t)); !slices.Equal(got, want) {
+		if got := keeping(t, n.Inode(t)); !slices.Equal(got, want) {
 			t.Fatalf("have\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 		}
 	}
@@ -140,7 +140,7 @@ func TestHoldsThread(t *testing.T) {
 	kernel.Snapshot(t)
 	n := kernel.NewNetns(t)
 	n.Do(t, func() {
-		if got := found(t, n.Inode(t)); !slices.Contains(got, "member self, a part: true") {
+		if got := keeping(t, n.Inode(t)); !slices.Contains(got, "member self, a part: true") {
 			t.Errorf("this thread was not found: %q", got)
 		}
 	})
@@ -187,7 +187,7 @@ func TestEnd(t *testing.T) {
 	if Ended(pidfd(t, outside)) {
 		t.Error("a process outside was ended")
 	}
-	if left := found(t, n.Inode(t)); !slices.Equal(left, []string{"the namespace of self"}) {
+	if left := keeping(t, n.Inode(t)); !slices.Equal(left, []string{"the namespace of self"}) {
 		t.Errorf("left: %q", left)
 	}
 }
