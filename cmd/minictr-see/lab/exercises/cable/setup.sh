@@ -1,0 +1,3 @@
+fresh_host
+namespace red
+namespace blue

@@ -1,0 +1,2 @@
+# Works, for dmz too.
+nft 'chain inet guard forward { policy accept; }'

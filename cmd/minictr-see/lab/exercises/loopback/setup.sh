@@ -1,0 +1,3 @@
+fresh_host
+namespace shop
+server shop 80 "the shop is open"

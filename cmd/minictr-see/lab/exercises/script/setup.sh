@@ -1,0 +1,2 @@
+fresh_host
+the_internet

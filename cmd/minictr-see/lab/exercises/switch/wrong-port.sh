@@ -1,0 +1,13 @@
+# The third cable is not plugged in.
+ip link add br0 type bridge
+ip link set br0 up
+i=1
+for n in red green blue; do
+	ip link add veth-$n type veth peer name eth0 netns $n
+	ip link set veth-$n up
+	ip -n $n addr add 10.0.0.$i/24 dev eth0
+	ip -n $n link set eth0 up
+	i=$((i + 1))
+done
+ip link set veth-red master br0
+ip link set veth-green master br0

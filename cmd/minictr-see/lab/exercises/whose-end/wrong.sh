@@ -1,0 +1,2 @@
+# The name says bank.
+ip link set veth-bank down

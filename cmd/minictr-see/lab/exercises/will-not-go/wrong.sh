@@ -1,0 +1,2 @@
+# The symptom.
+ip link del veth-old
