@@ -42,6 +42,9 @@ var mayImport = map[string][]string{
 	// It reads what others have in nf_tables.
 	"network/firewall": {},
 
+	// It waits for what the kernel says of changes.
+	"network/watch": {},
+
 	// They read what is there, for the commands that show it.
 	"network/survey": {"network"},
 	// It reads which namespaces there are, and who is in them.
