@@ -76,11 +76,15 @@ var mayImport = map[string][]string{
 	"cmd/minictr":         {"cmd/terminal", "runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
 	"cmd/minictr-see":     {"cmd/terminal", "cmd/minictr-see/lab", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "network/packet", "network/capture", "network/capture/pcapfilter", "runtime/program", "runtime/step"},
 	"cmd/minictr-see/lab": {"cgroups", "runtime/step"},
+	"cmd/minictr-see":     {"cmd/terminal", "cmd/minictr-see/diagram", "network/watch", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "network/packet", "network/capture", "network/capture/pcapfilter", "runtime/program", "runtime/step"},
 	"cmd/terminal":        {},
 	"cmd/minictr-image":   {"cmd/minictr-image/registry", "rootfs", "runtime/step"},
 	"cmd/minictr-monitor": {"runtime/logfile"},
 	"cmd/minictr-format":  {},
 	"cmd/minictr-dns":     {"network/names", "network/names/server"},
+
+	// It draws what minictr map shows.
+	"cmd/minictr-see/diagram": {"cmd/terminal", "network/firewall", "network/survey"},
 
 	// minictr starts the server and does not link it.
 	"network/names/server": {"network/names"},
@@ -135,7 +139,7 @@ var doors = map[string][]string{
 	"golang.org/x/net/dns/dnsmessage":        {"network/names/server", "cmd/minictr-base/netapplet/dns", "network/packet", "network/packet/frames"},
 	"golang.org/x/net/bpf":                   {"network/capture", "network/capture/pcapfilter", "cmd/minictr-see"},
 	"golang.org/x/sys":                       anyone,
-	"golang.org/x/term":                      {"runtime", "cmd/minictr", "cmd/minictr-image", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system", "cmd/minictr-base/netapplet"},
+	"golang.org/x/term":                      {"runtime", "cmd/minictr", "cmd/minictr-see", "cmd/minictr-image", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system", "cmd/minictr-base/netapplet"},
 	"mvdan.cc/sh/v3":                         {"cmd/minictr-base/shell"},
 	"github.com/benhoyt/goawk":               {"cmd/minictr-base/text"},
 	"github.com/google/go-cmp":               onlyTests,

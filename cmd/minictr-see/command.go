@@ -35,6 +35,7 @@ func commands() []command {
 		{"sniff", sniffCommand},
 		{"netns", netnsCommand},
 		{"lab", labCommand},
+		{"map", mapCommand},
 	}
 }
 

@@ -35,7 +35,7 @@ func Read(sources []Source) (*Host, error) {
 		return nil, err
 	}
 	for _, s := range sources {
-		if err := r.add(s); err != nil && !gone(err) {
+		if err := r.add(s); err != nil && !Gone(err) {
 			return nil, err
 		}
 	}
@@ -66,8 +66,8 @@ func (r *reader) close() {
 	}
 }
 
-// gone says that a namespace has ended since it was found.
-func gone(err error) bool {
+// Gone says that a namespace has ended since it was found.
+func Gone(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || network.IsOtherNetns(err)
 }
 
