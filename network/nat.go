@@ -116,6 +116,17 @@ func (t table) addAll(batch *nftables.Conn) error {
 	return t.addElements(batch, []element{layoutElement()})
 }
 
+// MakeRules makes our table of IPv4 with all that never changes, sets, chains and
+// rules, or puts those of a table back that somebody has changed. Elements stay.
+func MakeRules() error {
+	batch := &nftables.Conn{}
+	err := newTable(ipv4).addAll(batch)
+	if err == nil {
+		err = batch.Flush()
+	}
+	return explain("make the rules of", "table ip "+tableName, err)
+}
+
 // layoutElement is what tells a table of this layout.
 func layoutElement() element {
 	return element{set: layoutSet, key: binaryutil.NativeEndian.PutUint32(layout)}

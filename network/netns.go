@@ -156,6 +156,10 @@ func isGone(err error) bool {
 		errors.Is(err, errOtherNetns) || errors.Is(err, errNotNetns)
 }
 
+// IsGone tells of an error of Netns.Open or Netns.Do whether the namespace is gone, so
+// that nothing is left in it to be taken back.
+func IsGone(err error) bool { return isGone(err) }
+
 // AddNetns makes a named network namespace, as ip-netns(8) does: a new
 // namespace, kept alive by a bind mount of its file at /run/netns/NAME. minictr
 // itself does not need it, since a container's processes keep theirs alive; it
