@@ -60,6 +60,7 @@ var mayImport = map[string][]string{
 	"network/netnsdir": {"network", "runtime/step"},
 
 	"network":       {"network/names", "network/firewall", "runtime/step"},
+	"network/fault": {"network", "network/names", "runtime/step"},
 	"network/names": {"runtime/step"},
 	"rootfs":        {"runtime/step"},
 	"rootfs/volume": {"rootfs", "runtime/step"},
@@ -126,8 +127,9 @@ var mayImport = map[string][]string{
 // doors names, for each module of others, the packages that may import it.
 var doors = map[string][]string{
 	"github.com/vishvananda/netlink":         {"network", "network/survey", "network/netnsdir"},
+	"github.com/vishvananda/netlink":         {"network", "network/fault", "network/survey"},
 	"github.com/vishvananda/netns":           {"network", "network/survey"},
-	"github.com/google/nftables":             {"network"},
+	"github.com/google/nftables":             {"network", "network/fault"},
 	"github.com/mdlayher/netlink":            {"network", "cmd/minictr-base/netapplet/rtnl", "cmd/minictr-base/netapplet/ip", "cmd/minictr-base/netapplet/ss"},
 	"github.com/opencontainers/runtime-spec": {"runtime", "runtime/seccomp", "runtime/seccomp/gen/profile", "rootfs", "cgroups"},
 	"github.com/google/go-containerregistry": {"cmd/minictr-image"},
@@ -168,6 +170,7 @@ var unsafeFiles = []string{
 	"runtime/program/start.go",
 	"runtime/seccomp/load.go",
 	"cgroups/bpf.go",
+	"network/fault/bpf.go",
 }
 
 const (
