@@ -78,6 +78,7 @@ var mayImport = map[string][]string{
 	"cmd/minictr-see":     {"cmd/terminal", "cmd/minictr-see/lab", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "network/packet", "network/capture", "network/capture/pcapfilter", "runtime/program", "runtime/step"},
 	"cmd/minictr-see/lab": {"cgroups", "runtime/step"},
 	"cmd/minictr-see":     {"cmd/terminal", "cmd/minictr-see/diagram", "network/watch", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "network/packet", "network/capture", "network/capture/pcapfilter", "runtime/program", "runtime/step"},
+	"cmd/minictr-see":     {"cmd/terminal", "runtime", "cgroups", "network", "network/fault", "network/firewall", "network/survey", "network/namespaces", "network/packet", "network/capture", "network/capture/pcapfilter", "runtime/program", "runtime/step"},
 	"cmd/terminal":        {},
 	"cmd/minictr-image":   {"cmd/minictr-image/registry", "rootfs", "runtime/step"},
 	"cmd/minictr-monitor": {"runtime/logfile"},

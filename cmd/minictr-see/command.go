@@ -36,6 +36,7 @@ func commands() []command {
 		{"netns", netnsCommand},
 		{"lab", labCommand},
 		{"map", mapCommand},
+		{"fault", faultCommand},
 	}
 }
 

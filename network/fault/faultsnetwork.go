@@ -148,7 +148,7 @@ func bridgeFaults() []Fault {
 			return v.rename(func(r *names.Record) { r.Servers = []netip.Addr{nobody()} })
 		}},
 		{"netns-name", "somebody tidied /run/netns up: ip netns does not know the container any more", "namespace", Network, 0, func(v *view) ([]Change, error) {
-			path := filepath.Join(filepath.Dir(v.Runroot), "netns", v.ns.Name)
+			path := filepath.Join(network.NetnsDir(v.Runroot), v.ns.Name)
 			target, err := os.Readlink(path)
 			return []Change{{Take: true, Thing: &symlink{path, target}}}, err
 		}},
