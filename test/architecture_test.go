@@ -70,15 +70,16 @@ var mayImport = map[string][]string{
 
 	"cmd/minictr": {"cmd/terminal", "runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
 	"cmd/minictr-see": {
-		"cmd/terminal", "runtime", "runtime/program", "runtime/step", "network", "network/firewall", "network/survey", "network/namespaces",
+		"cmd/terminal", "runtime", "runtime/program", "runtime/step", "cgroups", "network", "network/firewall", "network/survey", "network/namespaces",
 		"network/netnsdir",
+		"cmd/minictr-see/lab",
+		"cmd/minictr-see/diagram", "network/watch",
+		"network/fault",
 		"network/packet", "network/capture", "network/capture/pcapfilter",
+		"network/trace",
+		"network/doctor",
 	},
-	"cmd/minictr":         {"cmd/terminal", "runtime", "network", "rootfs", "rootfs/volume", "cgroups", "runtime/program", "runtime/capability", "runtime/logfile", "runtime/step"},
-	"cmd/minictr-see":     {"cmd/terminal", "cmd/minictr-see/lab", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "network/packet", "network/capture", "network/capture/pcapfilter", "runtime/program", "runtime/step"},
 	"cmd/minictr-see/lab": {"cgroups", "runtime/step"},
-	"cmd/minictr-see":     {"cmd/terminal", "cmd/minictr-see/diagram", "network/watch", "runtime", "network", "network/firewall", "network/survey", "network/namespaces", "network/packet", "network/capture", "network/capture/pcapfilter", "runtime/program", "runtime/step"},
-	"cmd/minictr-see":     {"cmd/terminal", "runtime", "cgroups", "network", "network/fault", "network/firewall", "network/survey", "network/namespaces", "network/packet", "network/capture", "network/capture/pcapfilter", "runtime/program", "runtime/step"},
 	"cmd/terminal":        {},
 	"cmd/minictr-image":   {"cmd/minictr-image/registry", "rootfs", "runtime/step"},
 	"cmd/minictr-monitor": {"runtime/logfile"},
@@ -127,8 +128,7 @@ var mayImport = map[string][]string{
 
 // doors names, for each module of others, the packages that may import it.
 var doors = map[string][]string{
-	"github.com/vishvananda/netlink":         {"network", "network/survey", "network/netnsdir"},
-	"github.com/vishvananda/netlink":         {"network", "network/fault", "network/survey"},
+	"github.com/vishvananda/netlink":         {"network", "network/survey", "network/netnsdir", "network/fault"},
 	"github.com/vishvananda/netns":           {"network", "network/survey"},
 	"github.com/google/nftables":             {"network", "network/fault"},
 	"github.com/mdlayher/netlink":            {"network", "cmd/minictr-base/netapplet/rtnl", "cmd/minictr-base/netapplet/ip", "cmd/minictr-base/netapplet/ss"},
