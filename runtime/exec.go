@@ -25,6 +25,8 @@ type Command struct {
 	OpenStdin  bool
 	Detach     bool
 	Privileged bool
+
+	lent *os.File // a terminal of the host's to be on
 }
 
 // Exec starts a process in a running container: in its namespaces and cgroup,
@@ -42,7 +44,7 @@ func (r *Runtime) Exec(c *Container, command Command, io Standard, w Watch) (*Pr
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(pidfd))
 	}
-	l := &launch{Runtime: r, config: config, watch: w}
+	l := &launch{Runtime: r, config: config, watch: w, lent: command.lent}
 	defer l.close()
 	if !command.Detach {
 		l.signals = listen()
@@ -179,6 +181,11 @@ func (l *launch) execGroup(c *Container) error {
 // execStreams sets descriptors 0 to 2; a terminal is one of the container's own
 // devpts, so that its name is right inside.
 func (l *launch) execStreams(root int, io Standard) error {
+	if l.lent != nil {
+		fd, err := l.stream(l.lent)
+		l.plan.console, l.plan.stdio = fd, [3]int{fd, fd, fd}
+		return err
+	}
 	if !l.config.Terminal {
 		return l.prepareStreams(io)
 	}

@@ -23,6 +23,10 @@ type Watch struct {
 	Step      step.Observer       // a change to the host
 	Operation func(program.Event) // a system call of the child
 	Warn      func(text string)   // what works less well than was asked
+
+	// Ask is asked before each change to the host and each task of the child, and
+	// its error ends the launch. It is not for detached containers.
+	Ask func(*Stop) error
 }
 
 // Standard is where the container's standard streams go when it is not
@@ -69,6 +73,8 @@ type launch struct {
 	host        *Container // whose network this one shares
 	resolved    chan error // see launchnetwork.go
 	networkDone chan outcome
+	pauses      pauses
+	lent        *os.File    // a terminal of the host's, for a shell of Stop
 	advice      chan func() // gives what there is to tell of other firewalls; nil when nobody asks
 }
 
@@ -96,6 +102,9 @@ func (l *launch) apply(steps ...step.Step) error {
 func (l *launch) applyOnly(steps []step.Step) error {
 	if l.hooks.steps != nil {
 		steps = l.hooks.steps(steps)
+	}
+	if l.watch.Ask != nil {
+		steps = step.Asking(steps, l.ask)
 	}
 	return step.Run(steps, l.watch.Step)
 }
@@ -189,6 +198,7 @@ func (l *launch) run(io Standard) (err error) {
 		l.prepareUser,
 		func() error { return l.prepareStreams(io) },
 		l.preparePipes,
+		l.preparePauses,
 		l.start,
 	} {
 		if err := stage(); err != nil {
@@ -208,6 +218,8 @@ func (l *launch) start() error {
 	if l.hooks.program != nil {
 		p = l.hooks.program(p)
 	}
+	tasks := l.tasks(p)
+	p = l.pausing(p)
 	options := program.Options{Flags: l.plan.cloneFlags, Cgroup: l.plan.cgroupFD, Observe: l.watch.Operation}
 	if l.plan.monitor != nil {
 		options.Flags, options.Cgroup = 0, 0
@@ -219,6 +231,7 @@ func (l *launch) start() error {
 	defer child.Close()
 	l.pid, l.child, l.pidfd = child.Pid, child.Pid, child.Pidfd
 	l.fds = append(l.fds, child.Pidfd)
+	l.closePauses()
 	if err := l.findContainer(child); err != nil {
 		return err
 	}
@@ -228,7 +241,7 @@ func (l *launch) start() error {
 	if l.signals != nil {
 		<-l.signals.ready // from now on there is somebody to forward them to
 	}
-	if err := l.let(l.release.start); err != nil {
+	if err := errors.Join(l.let(l.release.start), l.askTasks(tasks)); err != nil {
 		return l.firstCause(child, err)
 	}
 	if _, err := child.Receive(); !errors.Is(err, io.EOF) {

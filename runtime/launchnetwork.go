@@ -43,8 +43,21 @@ func (l *launch) networkBegin() error {
 		l.networkDone <- outcome{}
 		return nil
 	}
+	if l.watch.Ask != nil {
+		return l.networkInOrder()
+	}
 	go func() { l.networkDone <- outcome{l.makeNetwork()} }()
 	return nil
+}
+
+// networkInOrder makes the network before all else, for whoever is asked before each
+// step.
+func (l *launch) networkInOrder() error {
+	err := l.makeNetwork()
+	l.networkDone <- outcome{}
+	resolved := <-l.resolved
+	l.resolved <- nil
+	return errors.Join(resolved, err)
 }
 
 func (l *launch) makeNetwork() error {

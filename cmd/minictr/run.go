@@ -20,7 +20,7 @@ type runFlags struct {
 	entrypoint, rootfs, pull, umask, platform              string
 	cidfile, pidfile, shmSize, oomScore                    string
 	volumesFrom, warnings                                  []string
-	explain, dryRun                                        bool
+	explain, dryRun, step                                  bool
 
 	release func() // lets the image go
 }
@@ -83,6 +83,7 @@ func (f *runFlags) declare(c *cobra.Command) {
 	s.IntVar(&f.StopTimeout, "stop-timeout", 10, "seconds that stop waits")
 	s.BoolVar(&f.Init, "init", false, "run an init inside that forwards signals and reaps processes")
 	s.BoolVar(&f.explain, "explain", false, "print every system call and every step as it happens")
+	s.BoolVar(&f.step, "step", false, "stop before every step and show it; go on, open a shell in what is there so far, or give up")
 	s.BoolVar(&f.dryRun, "dry-run", false, "print what makes its network and missing volumes, as a shell script, and change nothing")
 }
 
@@ -123,6 +124,9 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 	if f.dryRun {
 		return a.dryRun(f)
 	}
+	if f.step && f.Detach {
+		return usageError{errors.New("--step with -d: a detached container has nobody to ask; leave out one of them")}
+	}
 	if err := a.checkTerminal(f.Terminal && f.OpenStdin && !f.Detach); err != nil {
 		return err
 	}
@@ -140,9 +144,14 @@ func (a *app) run(cmd *cobra.Command, f *runFlags, args []string) error {
 	for _, text := range f.warnings {
 		w.Warn(text)
 	}
+	end := func() {}
+	if f.step {
+		end = a.stepping(&w)
+	}
 	streams := runtime.Standard{Stdin: a.in, Stdout: a.out, Stderr: a.err}
 	r := a.runtime()
 	p, err := r.Run(&f.Config, streams, w)
+	end()
 	if f.release != nil {
 		f.release()
 	}

@@ -97,6 +97,28 @@ func (p *Program) Words(i int) string {
 	return ""
 }
 
+// Pausing returns the same program that stops before each task: it writes a byte to the
+// descriptor announce, and goes on when it has read one from resume. The end of resume
+// is the end of the program.
+func (p *Program) Pausing(announce, resume int) *Program {
+	q := *p
+	q.Ops = nil
+	scratch, moved := q.Slot(), make([]int, len(p.Ops))
+	for i, o := range p.Ops {
+		moved[i] = len(q.Ops)
+		if o.Words != "" {
+			q.Ops = append(q.Ops, Write(Number(announce), "."), Await(Number(resume), scratch))
+		}
+		q.Ops = append(q.Ops, o)
+	}
+	for i := range q.Ops {
+		if to := q.Ops[i].Parent; to != 0 {
+			q.Ops[i].Parent = moved[to]
+		}
+	}
+	return &q
+}
+
 // Validate reports a program that the interpreter could not run: too many slots
 // or arguments, a slot read before any operation could have filled it, an end
 // that neither becomes another program nor exits.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/minictr/minictr/runtime/program"
@@ -279,5 +280,42 @@ func BenchmarkLaunchByStub(b *testing.B) {
 		proc.Close()
 		unix.Close(proc.Pidfd)
 		unix.Close(stub)
+	}
+}
+
+// With its stops a program does the same: without them it is the same again, and a
+// parent of clone3 goes on where it did.
+func TestPausing(t *testing.T) {
+	p := &program.Program{}
+	p.Task("first", "one")
+	pid := p.Slot()
+	p.Add(program.Setsid(), program.Clone3(0, 0, 0, 4).Into(pid))
+	p.Task("second", "")
+	p.Add(program.Fchdir(program.Number(5)), program.Setsid())
+	p.Task("third", "")
+	p.Add(program.Setsid(), program.ExitGroup(0))
+	q := p.Pausing(7, 8)
+	if err := q.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	var without []string
+	for i, o := range q.Ops {
+		if o.Name == "write" || o.Name == "read" {
+			continue
+		}
+		without = append(without, o.Name)
+		if o.Words != "" && (q.Ops[i-1].Name != "read" || q.Ops[i-2].Name != "write") {
+			t.Errorf("no stop before %s", o.Words)
+		}
+		if o.Parent != 0 && q.Ops[o.Parent+2].Words != "third" {
+			t.Errorf("the parent goes on at %s", q.Ops[o.Parent])
+		}
+	}
+	var want []string
+	for _, o := range p.Ops {
+		want = append(want, o.Name)
+	}
+	if !slices.Equal(without, want) || len(q.Ops) != len(p.Ops)+6 {
+		t.Errorf("%v, want %v", without, want)
 	}
 }

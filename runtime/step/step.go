@@ -9,6 +9,7 @@
 //	Run       applies it, and undoes it in reverse when one step fails
 //	Undo      takes it back, as after a crash
 //	Script    prints it as a shell script that does the same
+//	Asking    asks before each step whether to go on
 //	FailAt    makes one step fail, for tests
 //
 // The package imports only the standard library; network, rootfs and cgroups
@@ -84,6 +85,28 @@ func Run(steps []Step, observe Observer) error {
 		}
 	}
 	return nil
+}
+
+// Asking returns the same steps, each of which asks before it is applied. An error of
+// ask is that of the step, which is not applied then.
+func Asking(steps []Step, ask func(Step) error) []Step {
+	out := make([]Step, len(steps))
+	for i, s := range steps {
+		out[i] = asking{Step: s, ask: ask}
+	}
+	return out
+}
+
+type asking struct {
+	Step
+	ask func(Step) error
+}
+
+func (a asking) Apply() error {
+	if err := a.ask(a.Step); err != nil {
+		return err
+	}
+	return a.Step.Apply()
 }
 
 // Undo takes the steps back, newest first. It goes on after an error and
