@@ -124,7 +124,7 @@ type nsRow struct {
 	Held      []nsHeld `json:"held"`
 	Parent    uint64   `json:"parent,omitempty"`
 	UserOwner uint64   `json:"userns,omitempty"`
-	MadeBy    uint32   `json:"madeby"`
+	MadeBy    *uint32  `json:"madeby"`
 }
 
 type nsOwner struct {
@@ -149,8 +149,11 @@ func (a *app) nsRows(list []namespaces.Namespace) ([]nsRow, error) {
 		row := nsRow{
 			Inode: n.Inode, Kind: string(n.Kind), Processes: len(n.Processes), Host: n.Host,
 			Paths: append([]string{}, n.Paths...), Held: heldBy(n.Held),
-			Parent: n.Parent, UserOwner: n.UserOwner, MadeBy: n.UID,
+			Parent: n.Parent, UserOwner: n.UserOwner,
 			Owner: ownerNamed(n.Owner(), names),
+		}
+		if n.UserOwner != 0 || n.Kind == namespaces.User {
+			row.MadeBy = &n.UID
 		}
 		if p := n.Leader(); p.Pid != 0 {
 			name := userName(users, p.UID)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,16 +44,56 @@ func Ended(pidfd int) bool {
 
 // OpenPath opens a namespace by a path: a bind mount, or a link in /proc.
 func OpenPath(path string) (*os.File, Kind, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not make it wait
+	node, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, "", err
+		return nil, "", &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	kind, err := KindOf(f)
+	defer unix.Close(node)
+	f, kind, err := reopen(node, path)
 	if err != nil {
-		f.Close()
 		return nil, "", &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	return f, kind, nil
+}
+
+// reopen opens what O_PATH has found, if it is a namespace. To open anything else
+// could have effects: a FIFO waits, a watchdog begins to count.
+func reopen(node int, path string) (*os.File, Kind, error) {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(node, &fs); err != nil {
+		return nil, "", os.NewSyscallError("fstatfs", err)
+	}
+	if fs.Type != unix.NSFS_MAGIC {
+		return nil, "", ErrNone
+	}
+	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(node), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, "", err
+	}
+	f := os.NewFile(uintptr(fd), path)
+	kind, err := KindOf(f)
+	if err != nil {
+		f.Close()
+		return nil, "", err
+	}
+	return f, kind, nil
+}
+
+// openIn opens a namespace by its path in the mount namespace of another process. What
+// lies at that path is that one's to choose; nothing there leads out of its root.
+func openIn(root, path string) (*os.File, Kind, error) {
+	directory, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, "", err
+	}
+	defer unix.Close(directory)
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	node, err := unix.Openat2(directory, path, how)
+	if err != nil {
+		return nil, "", err
+	}
+	defer unix.Close(node)
+	return reopen(node, root+path)
 }
 
 // KindOf asks which kind of namespace an open file is; ErrNone: it is none.
@@ -78,34 +119,71 @@ func inodeOf(fd int) (uint64, error) {
 	return st.Ino, os.NewSyscallError("fstat", err)
 }
 
-// Open opens the namespace by whatever has it: a process, a bind mount, a
-// descriptor. It is the one that was read or, when all those are gone, ErrOther.
+// Open opens the namespace by whatever has it: a process, a descriptor, a bind mount.
+// It is the one that was read or, when all those are gone, ErrOther.
 func (n Namespace) Open() (*os.File, error) {
-	for _, path := range n.places() {
-		f, err := os.Open(path)
-		if err != nil {
-			continue
+	if f := n.openNear(); f != nil {
+		return f, nil
+	}
+	for _, path := range n.Paths[:min(fewPlaces, len(n.Paths))] {
+		if root, rest, ok := foreignPath(path); ok {
+			if f, kind, err := openIn(root, rest); err == nil && n.is(f, kind) {
+				return f, nil
+			}
 		}
-		kind, err := KindOf(f)
-		if inode, failed := Inode(f); err == nil && failed == nil && kind == n.Kind && inode == n.Inode {
-			return f, nil
-		}
-		f.Close()
 	}
 	return nil, &os.PathError{Op: "open", Path: n.String(), Err: ErrOther}
 }
 
-// places are files that were the namespace when it was read, at most a few of each.
+// openNear opens it by what needs no look into the mount namespaces of others, in
+// which a file system may never answer. Nil: there is nothing of the kind.
+func (n Namespace) openNear() *os.File {
+	for _, path := range n.places() {
+		if f, kind, err := OpenPath(path); err == nil && n.is(f, kind) {
+			return f
+		}
+	}
+	return nil
+}
+
+// is tells whether the open namespace is this one, and closes it when it is not.
+func (n Namespace) is(f *os.File, kind Kind) bool {
+	inode, err := Inode(f)
+	if err == nil && kind == n.Kind && inode == n.Inode {
+		return true
+	}
+	f.Close()
+	return false
+}
+
+// fewPlaces is how many of each kind are tried.
+const fewPlaces = 4
+
+// places are files that were the namespace when it was read, but for bind mounts in
+// the mount namespaces of others.
 func (n Namespace) places() (list []string) {
-	const most = 4
-	for _, p := range n.Processes[:min(most, len(n.Processes))] {
+	for _, p := range n.Processes[:min(fewPlaces, len(n.Processes))] {
 		list = append(list, fmt.Sprintf("/proc/%d/ns/%s", p.Pid, n.Kind))
 	}
-	list = append(list, n.Paths[:min(most, len(n.Paths))]...)
-	for _, h := range n.Held[:min(most, len(n.Held))] {
+	for _, h := range n.Held[:min(fewPlaces, len(n.Held))] {
 		list = append(list, fmt.Sprintf("/proc/%d/fd/%d", h.Pid, h.FD))
 	}
+	for _, path := range n.Paths[:min(fewPlaces, len(n.Paths))] {
+		if _, _, foreign := foreignPath(path); !foreign {
+			list = append(list, path)
+		}
+	}
 	return list
+}
+
+// foreignPath takes /proc/PID/root from a path in another mount namespace.
+func foreignPath(path string) (root, rest string, ok bool) {
+	parts := strings.SplitN(path, "/", 5)
+	if len(parts) < 5 || parts[1] != "proc" || parts[3] != "root" {
+		return "", "", false
+	}
+	root = strings.Join(parts[:4], "/")
+	return root, path[len(root):], true
 }
 
 // A Set is where one process is: the inode of its namespace of each kind. A kind that

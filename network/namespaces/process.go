@@ -2,6 +2,7 @@ package namespaces
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -13,7 +14,7 @@ type Process struct {
 	Pid  int
 	PPid int    // its parent; 0: none, or none in the caller's PID namespace
 	UID  uint32 // the effective user
-	// Command is its command line or, where it has none, its name as a kernel thread
+	// Command is its command line, of one that is longer the first 4096 bytes, or, where it has none, its name as a kernel thread
 	// or a zombie is called: kthreadd. It is the process's own choice.
 	Command string
 	// Cgroup is the path of its cgroup: with several hierarchies, version 1, the one
@@ -55,8 +56,14 @@ func Describe(pid int) (Process, error) {
 
 // command reads a process's command line; empty when it has none, or is gone.
 func command(pid int) string {
-	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/cmdline")
 	if pid == 0 || err != nil {
+		return ""
+	}
+	defer f.Close()
+	const most = 4 << 10 // it may be megabytes
+	line, err := io.ReadAll(io.LimitReader(f, most))
+	if err != nil {
 		return ""
 	}
 	return commandLine(line)

@@ -26,7 +26,9 @@ type Namespace struct {
 	// not see.
 	Parent uint64
 	// UserOwner is the inode of the user namespace whose capabilities rule it,
-	// user_namespaces(7); of a user namespace it is its parent.
+	// user_namespaces(7); of a user namespace it is its parent. It is 0 for the first
+	// one, for one that the caller may not see, and of what is only mounted in another
+	// mount namespace.
 	UserOwner uint64
 	// UID is who made a user namespace; of other kinds, who made the one that owns it.
 	UID uint32

@@ -13,8 +13,8 @@ func (r *register) relate() {
 	}
 	makers := map[uint64]uint32{}
 	for _, n := range todo {
-		f, err := n.Open()
-		if err != nil {
+		f := n.openNear()
+		if f == nil {
 			continue // it is gone, or not ours to open
 		}
 		r.relateOpen(n, int(f.Fd()), makers)
