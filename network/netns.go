@@ -24,15 +24,37 @@ var errOtherNetns = errors.New("another network namespace than expected; its pro
 // path does not lead to a network namespace, or not to the one with the inode
 // of n.
 func (n Netns) Open() (*os.File, error) {
-	f, err := os.OpenFile(n.path(), os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not make it wait
+	f, err := openNamespace(n.path())
+	if err == nil {
+		if err = n.verify(f); err == nil {
+			return f, nil
+		}
+		_ = f.Close() // it was only looked at
+	}
+	return nil, &os.PathError{Op: "open", Path: n.path(), Err: err}
+}
+
+// openNamespace opens what is a namespace, of whatever kind. To open anything else
+// could have effects, and what lies at the path may be another's to choose: a FIFO
+// waits, a watchdog begins to count. O_PATH looks without opening.
+func openNamespace(path string) (*os.File, error) {
+	node, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	if err := n.verify(f); err != nil {
-		_ = f.Close() // it was only looked at
-		return nil, &os.PathError{Op: "open", Path: n.path(), Err: err}
+	defer closeFD(node)
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(node, &fs); err != nil {
+		return nil, os.NewSyscallError("fstatfs", err)
 	}
-	return f, nil
+	if fs.Type != unix.NSFS_MAGIC {
+		return nil, errNotNetns
+	}
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", node), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 func (n Netns) verify(f *os.File) error {

@@ -6,11 +6,44 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/minictr/minictr/runtime/step"
 )
+
+// What is no namespace is not even opened: a terminal would become the caller's, a
+// FIFO's writer would go on.
+func TestOpenLooksFirst(t *testing.T) {
+	fifo := t.TempDir() + "/fifo"
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wrote := make(chan error, 1)
+	go func() {
+		f, err := os.OpenFile(fifo, os.O_WRONLY, 0) // waits for a reader
+		if err == nil {
+			err = f.Close()
+		}
+		wrote <- err
+	}()
+	time.Sleep(50 * time.Millisecond) // until it waits; if it comes later, the test sees less
+	for path, want := range map[string]error{fifo: errNotNetns, "/dev/null": errNotNetns, "/proc/self/ns/uts": errNotNetns, "/nowhere": unix.ENOENT} {
+		if f, err := (Netns{Path: path}).Open(); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, %v, want %v", path, f, err, want)
+		}
+	}
+	select {
+	case err := <-wrote:
+		t.Errorf("the FIFO had a reader: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if f, err := os.OpenFile(fifo, os.O_RDONLY, 0); err == nil { // lets the writer go
+		f.Close()
+	}
+	<-wrote
+}
 
 func TestDo(t *testing.T) {
 	freshHost(t)
