@@ -67,7 +67,6 @@ func commands() []command {
 		{"container", groupContainers, "the commands about containers, as docker container has them", containerCommand},
 		{"ns", groupSee, "list namespaces of all kinds, and whose they are", seeCommand("ns")},
 		{"enter", groupSee, "run a command in the namespaces of a container or process", seeCommand("enter")},
-		{"netns", groupSee, "make, name and use network namespaces, as ip netns does", seeCommand("netns")},
 		{"netns", groupSee, "make, list and enter named network namespaces, as ip netns does", seeCommand("netns")},
 		{"bridge", groupSee, "show bridges, and what is plugged into each port", seeCommand("bridge")},
 		{"map", groupSee, "draw the network of the whole host, or a container's way out", seeCommand("map")},
