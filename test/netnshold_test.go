@@ -157,7 +157,11 @@ func netnsOfContainers(t *testing.T, h *netnsHost) {
 	h.says("minictr netns delete blue", "lives on", "(sleep 1001), of minictr guest")
 	h.says("minictr netns -all delete", "web is the network namespace of container web; its name is left")
 	h.says("minictr ps --format '{{.Names}}'; ip netns list", "web", "guest", "!blue")
-	h.sh("minictr rm -f web guest")
+	h.sh("ip link add strange type veth peer name other; ip link set strange master minictr0")
+	h.says("minictr bridge", "eth0 of container web, 172.17.0.2/16\n", "other here (foreign)")
+	h.says("ip netns exec web busybox ping -c 1 172.17.0.1 >/dev/null; minictr bridge minictr0 fdb", "eth0 of container web")
+	h.refuses("minictr bridge strange", "strange is not a bridge\nhint: it is a port of one: minictr bridge minictr0")
+	h.sh("ip link delete strange; minictr rm -f web guest")
 	h.says("minictr netns list", "!web")
 }
 

@@ -34,6 +34,7 @@ func commands() []command {
 		{"enter", enterCommand},
 		{"sniff", sniffCommand},
 		{"netns", netnsCommand},
+		{"bridge", bridgeCommand},
 		{"lab", labCommand},
 		{"map", mapCommand},
 		{"fault", faultCommand},
