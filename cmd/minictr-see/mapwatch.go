@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -37,14 +38,10 @@ func (a *app) watchMap(o *mapOptions, args []string) error {
 
 // redraw draws until the context ends. A picture that is as it was is not drawn.
 func (a *app) redraw(ctx context.Context, w *watch.Watch, s *screen, o *mapOptions, args []string) error {
-	resized := make(chan os.Signal, 1)
-	signal.Notify(resized, unix.SIGWINCH)
-	defer signal.Stop(resized)
-	go func() {
-		for range resized {
-			w.Nudge()
-		}
-	}()
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGWINCH, unix.SIGTSTP)
+	defer signal.Stop(signals)
+	go s.obey(signals, w)
 	for last := ""; ; {
 		if err := w.Directories(network.NetnsDir(a.runroot), "/run/netns", filepath.Join(a.runroot, "containers")); err != nil {
 			return err
@@ -53,7 +50,7 @@ func (a *app) redraw(ctx context.Context, w *watch.Watch, s *screen, o *mapOptio
 		if err := a.printMap(&b, o, args); err != nil {
 			return err
 		}
-		if picture := s.fit(b.String()); picture != last {
+		if picture := s.fit(b.String()); picture != last || s.lost.Swap(false) {
 			s.draw(picture)
 			last = picture
 		}
@@ -69,10 +66,25 @@ type screen struct {
 	out   *os.File
 	on    bool
 	drawn bool
+	lost  atomic.Bool // what was drawn is not there any more
+}
+
+// obey draws anew when the terminal has another size, and leaves the screen while
+// Ctrl-Z has the program stand still.
+func (s *screen) obey(signals <-chan os.Signal, w *watch.Watch) {
+	for signal := range signals {
+		if signal == unix.SIGTSTP {
+			s.leave()
+			_ = unix.Kill(unix.Getpid(), unix.SIGSTOP) // always allowed
+			s.enter()
+		}
+		s.lost.Store(true)
+		w.Nudge()
+	}
 }
 
 // Control sequences of xterm that all terminals of today have: the other screen,
-// which has no history, the cursor, and where it is.
+// which has no history; the cursor; and where it is.
 const (
 	otherScreen, firstScreen = "\x1b[?1049h", "\x1b[?1049l"
 	hideCursor, showCursor   = "\x1b[?25l", "\x1b[?25h"

@@ -104,18 +104,14 @@ func (p *Picture) shape(r *Room, ends map[plug][]*Cable) string {
 	fmt.Fprintln(&b, r.Kind, r.Forwarding)
 	for _, i := range r.Interfaces {
 		fmt.Fprintf(&b, "%q %q %q %q %d %t", i.Name, i.Kind, i.State, i.Master, i.MTU, i.Uplink)
-		for _, a := range i.Addresses {
-			if !a.Addr().IsLinkLocalUnicast() {
-				fmt.Fprint(&b, " ", a.Masked())
-			}
-		}
+		b.WriteString(subnetsOf(&i))
 		at := plug{r.ID, i.Index}
 		for _, c := range ends[at] {
 			far := c.other(at)
 			master := ""
 			if room := p.Room(far.Room); room != nil {
 				if l := room.interfaceAt(far.Index); l != nil {
-					master = fmt.Sprintf("%q %q %v", l.Master, l.State, l.Addresses)
+					master = fmt.Sprintf("%q %q%s", l.Master, l.State, subnetsOf(l))
 				}
 			}
 			fmt.Fprintf(&b, " %s %q %s", c.Kind, far.Room, master)
@@ -138,6 +134,17 @@ func (p *Picture) shape(r *Room, ends map[plug][]*Cable) string {
 	for _, x := range p.Outgoing {
 		if x.Room == r.ID {
 			fmt.Fprintln(&b, x.Kind, x.Sources, x.Out, x.NotOut)
+		}
+	}
+	return b.String()
+}
+
+// subnetsOf are the subnets that an interface has addresses of.
+func subnetsOf(i *Interface) string {
+	var b strings.Builder
+	for _, a := range i.Addresses {
+		if !a.Addr().IsLinkLocalUnicast() {
+			fmt.Fprint(&b, " ", a.Masked())
 		}
 	}
 	return b.String()

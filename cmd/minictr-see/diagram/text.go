@@ -116,11 +116,10 @@ func (t *texter) band(r *Room) {
 	}
 	if left+gap+right > t.columns {
 		right = max(minSideRoom, t.columns-gap-left)
-		left = min(left, t.columns-gap-right)
-	}
-	if left < minSideRoom {
-		t.stacked(r, items)
-		return
+		if left = min(left, t.columns-gap-right); left < minSideRoom {
+			t.stacked(r, items)
+			return
+		}
 	}
 	t.pair(r, items, left, right)
 }
