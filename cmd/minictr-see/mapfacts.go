@@ -19,7 +19,7 @@ import (
 
 // facts reads all that the map shows.
 func (a *app) facts() (diagram.Facts, error) {
-	f := diagram.Facts{Owners: map[uint64]diagram.Owner{}, NAT: map[uint64][]firewall.NAT{}, Forwarding: map[uint64]bool{}}
+	f := diagram.Facts{Owners: map[uint64]diagram.Owner{}, NAT: map[uint64][]firewall.NAT{}, Forwarding: map[uint64]bool{}, Forwarding6: map[uint64]bool{}}
 	found, err := namespaces.Read(namespaces.Network)
 	if err != nil {
 		return f, err
@@ -87,8 +87,16 @@ func pathOf(n namespaces.Namespace) string {
 
 // inodeOf is the network namespace that the container is in; 0 when it has ended.
 func inodeOf(c *runtime.Container) uint64 {
+	if c.Pid() == 0 {
+		return 0
+	}
+	return inodeAt(fmt.Sprintf("/proc/%d/ns/net", c.Pid()))
+}
+
+// inodeAt is the number of the namespace at a path; 0 when it is gone.
+func inodeAt(path string) uint64 {
 	var st unix.Stat_t
-	if c.Pid() == 0 || unix.Stat(fmt.Sprintf("/proc/%d/ns/net", c.Pid()), &st) != nil {
+	if unix.Stat(path, &st) != nil {
 		return 0
 	}
 	return st.Ino
@@ -101,11 +109,11 @@ func (a *app) nameContainers(owners map[uint64]diagram.Owner) error {
 	if err != nil {
 		return err
 	}
-	names := map[uint64][]string{}
+	here, names := inodeAt("/proc/thread-self/ns/net"), map[uint64][]string{}
 	for _, c := range list {
 		inode := inodeOf(c)
 		owner, known := owners[inode]
-		if !known || owner.Kind == diagram.KindHost || c.State.Network == nil || c.State.Network.Guest != nil {
+		if !known || inode == here || owner.Kind == diagram.KindHost || c.State.Network != nil && c.State.Network.Guest != nil {
 			continue // it is on the host, or in a namespace that somebody else has made
 		}
 		names[inode] = append(names[inode], c.Config.Name)
@@ -124,14 +132,21 @@ func readFirewall(n *survey.Netns, f *diagram.Facts) error {
 			return err
 		}
 		f.NAT[n.Inode] = rules.NAT()
-		value, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
-		f.Forwarding[n.Inode] = strings.TrimSpace(string(value)) == "1"
-		return err
+		f.Forwarding[n.Inode] = isOn("/proc/sys/net/ipv4/ip_forward")
+		f.Forwarding6[n.Inode] = isOn("/proc/sys/net/ipv6/conf/all/forwarding")
+		return nil
 	})
 	if survey.Gone(err) {
 		return nil
 	}
 	return err
+}
+
+// isOn reads a parameter of the thread's namespace. One that is not there, as those
+// of a kernel without IPv6, is off.
+func isOn(path string) bool {
+	value, err := os.ReadFile(path)
+	return err == nil && strings.TrimSpace(string(value)) != "0"
 }
 
 // taps finds who holds the taps of a namespace: /proc/PID/fdinfo of /dev/net/tun names

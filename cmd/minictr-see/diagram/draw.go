@@ -14,10 +14,11 @@ import (
 
 // Facts are what a picture is made of. All maps are by the inodes of namespaces.
 type Facts struct {
-	Host       *survey.Host
-	Owners     map[uint64]Owner
-	NAT        map[uint64][]firewall.NAT
-	Forwarding map[uint64]bool
+	Host   *survey.Host
+	Owners map[uint64]Owner
+	NAT    map[uint64][]firewall.NAT
+	// Forwarding and Forwarding6 say whether it passes on packets of others.
+	Forwarding, Forwarding6 map[uint64]bool
 	// Taps are the holders of taps in the first namespace, by the link's name.
 	Taps map[string]Owner
 	// Everything draws all namespaces; else those that cables join with the first
@@ -85,7 +86,7 @@ func (d *drawer) room(n *survey.Netns) Room {
 	owner := d.Owners[n.Inode]
 	r := Room{
 		ID: d.ids[n.Inode], Kind: owner.Kind, Name: owner.Name, Inode: n.Inode, Pid: owner.Pid, Command: owner.Command,
-		Forwarding: d.Forwarding[n.Inode], Interfaces: []Interface{}, Routes: []Route{},
+		Forwarding: d.Forwarding[n.Inode], Forwarding6: d.Forwarding6[n.Inode], Interfaces: []Interface{}, Routes: []Route{},
 	}
 	if r.ID == KindHost {
 		if r.Kind != KindNetns && !r.isContainer() || r.Name == "" {

@@ -27,15 +27,17 @@ const (
 type Room struct {
 	// ID is unique in the picture: the kind and the name, "minictr:web", or
 	// "net:4026532471" where there is no name or another room has it too.
-	ID         string      `json:"id"`
-	Kind       string      `json:"kind"`
-	Name       string      `json:"name"`
-	Inode      uint64      `json:"inode,omitempty"` // the number in "net:[4026531840]"
-	Pid        int         `json:"pid,omitempty"`   // of a process in it
-	Command    string      `json:"command,omitempty"`
-	Forwarding bool        `json:"forwarding"` // net.ipv4.ip_forward
-	Interfaces []Interface `json:"interfaces"` // by index
-	Routes     []Route     `json:"routes"`     // of the main table
+	ID      string `json:"id"`
+	Kind    string `json:"kind"`
+	Name    string `json:"name"`
+	Inode   uint64 `json:"inode,omitempty"` // the number in "net:[4026531840]"
+	Pid     int    `json:"pid,omitempty"`   // of a process in it
+	Command string `json:"command,omitempty"`
+	// Forwarding is net.ipv4.ip_forward, Forwarding6 net.ipv6.conf.all.forwarding.
+	Forwarding  bool        `json:"forwarding"`
+	Forwarding6 bool        `json:"forwarding6"`
+	Interfaces  []Interface `json:"interfaces"` // by index
+	Routes      []Route     `json:"routes"`     // of the main table
 
 	Members []string `json:"members,omitempty"` // of a room that stands for several: their names
 }

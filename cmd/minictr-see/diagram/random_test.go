@@ -100,7 +100,7 @@ func TestWay(t *testing.T) {
 		{"wrong gateway", func(_ *maker, r *Room) { r.Routes[0].Via = address("172.17.0.5") }, "nobody on this network has the address 172.17.0.5 of the gateway: packets end here", ""},
 		{"no masquerade", func(m *maker, _ *Room) { m.Outgoing = nil }, "", "gateway 10.0.0.1"},
 		{"no uplink", func(m *maker, _ *Room) { m.Rooms[0].Routes = nil }, "host has no default route: packets to the outside go no further", ""},
-		{"not forwarding", func(m *maker, _ *Room) { m.Rooms[0].Forwarding = false }, "", "net.ipv4.ip_forward"},
+		{"not forwarding", func(m *maker, _ *Room) { m.Rooms[0].Forwarding = false }, "net.ipv4.ip_forward is 0 in host: packets that are not for it go no further", ""},
 		{"snat", func(m *maker, _ *Room) { m.Outgoing[0].Kind, m.Outgoing[0].To = "snat", address("10.0.0.9") }, "", "snat: 172.17.0.2 leaves as 10.0.0.9"},
 		{"down", func(m *maker, r *Room) { r.Interfaces[1].State = Down }, "", "172.17.0.2/16"},
 	} {

@@ -90,11 +90,25 @@ func (w *walker) out(r *Room) {
 		if r = w.cross(r, face, route); r == nil {
 			return
 		}
-		if !r.Forwarding && !is6 {
-			w.hop(Hop{Kind: HopForwarding, Room: r.Name, Words: "net.ipv4.ip_forward", Wrong: "is 0: packets that are not for it go no further"})
+		if !w.forwards(r, is6) {
+			return
 		}
 	}
 	w.end("the way goes in a circle")
+}
+
+// forwards is a hop where a room passes on what is not for it.
+func (w *walker) forwards(r *Room, is6 bool) bool {
+	parameter, on := "net.ipv4.ip_forward", r.Forwarding
+	if is6 {
+		parameter, on = "net.ipv6.conf.all.forwarding", r.Forwarding6
+	}
+	if !on {
+		w.end("%s is 0 in %s: packets that are not for it go no further", parameter, shown(r.Name))
+		return false
+	}
+	w.hop(Hop{Kind: HopForwarding, Room: r.Name, Words: "passes packets on: " + parameter + " is 1"})
+	return true
 }
 
 func (w *walker) leaving(r *Room, is6 bool) (*Interface, Route) {

@@ -33,10 +33,10 @@ func span(first, last string) string {
 func faceName(i *Interface) string { return span(shown(i.Name), shown(i.LastName)) }
 
 // addressWords are the addresses worth showing, one word each. A link-local one,
-// which every interface has, is shown if there is no other.
+// which every interface has, is shown if there is no other, and not of a port.
 func addressWords(i *Interface) (words []string) {
 	for n, a := range i.Addresses {
-		if a.Addr().IsLinkLocalUnicast() && a.Addr().Is6() && len(i.Addresses) > 1 || i.Kind == "lo" && a.Addr().IsLoopback() {
+		if a.Addr().IsLinkLocalUnicast() && a.Addr().Is6() && (len(i.Addresses) > 1 || i.Master != "") || i.Kind == "lo" && a.Addr().IsLoopback() {
 			continue
 		}
 		last := ""
