@@ -173,7 +173,7 @@ func worthDrawing(i *Interface, cables []*Cable) bool {
 // its sources that the block's interface has addresses of. What belongs to no block is
 // given for nil.
 func (l *layout) natOf(r *Room, b *block) (list []NAT) {
-	seen := map[string]bool{}
+	places := map[string]int{}
 	for _, n := range l.Outgoing {
 		if n.Room != r.ID || !l.leavesBy(r, n) {
 			continue
@@ -187,10 +187,18 @@ func (l *layout) natOf(r *Room, b *block) (list []NAT) {
 		if len(own) == 0 && (len(n.Sources) > 0 || b != nil) {
 			continue
 		}
-		n.Sources = own
-		if !seen[natText(n)] {
-			seen[natText(n)] = true // TCP, UDP and the rest may have a rule each
+		// TCP, UDP and the rest may have a rule each, and so may each container.
+		n.Sources = nil
+		i, ok := places[natText(n)]
+		if !ok {
+			i = len(list)
+			places[natText(n)] = i
 			list = append(list, n)
+		}
+		for _, p := range own {
+			if !slices.Contains(list[i].Sources, p) {
+				list[i].Sources = append(list[i].Sources, p)
+			}
 		}
 	}
 	return list
@@ -207,8 +215,13 @@ func (l *layout) behind(r *Room, source netip.Prefix) *block {
 }
 
 // leavesBy reports whether packets that leave the room are translated: not its own
-// from the loopback, nor those between two of its bridges' rooms.
+// from the loopback, nor those between two of its bridges' rooms, nor only those that
+// somebody has marked.
 func (l *layout) leavesBy(r *Room, n NAT) bool {
+	inside := func(p netip.Prefix) bool { return l.behind(r, p) != nil }
+	if len(n.Destinations) > 0 && !slices.ContainsFunc(n.Destinations, func(p netip.Prefix) bool { return !inside(p) }) || n.Conditional && len(n.Sources) == 0 {
+		return false
+	}
 	if len(n.Sources) > 0 && !slices.ContainsFunc(n.Sources, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() }) {
 		return false
 	}
@@ -273,10 +286,14 @@ func kindWords(r *Room) string {
 		return "VM"
 	}
 	names := map[string]string{"docker": "Docker", "podman": "Podman", "kubernetes": "Kubernetes", "lxc": "LXC"}
-	if name, ok := names[r.Kind]; ok {
-		return name
+	name, ok := names[r.Kind]
+	if !ok {
+		name = r.Kind
 	}
-	return r.Kind
+	if r.isContainer() && r.Kind != "minictr" && r.Command != "" { // its name is but a number
+		name += ": " + cut(shown(r.Command), 20)
+	}
+	return name
 }
 
 // live reports whether both ends are up.

@@ -101,7 +101,7 @@ func compareNatural(a, b string) int {
 // shape is all of a room that has to be equal.
 func (p *Picture) shape(r *Room, ends map[plug][]*Cable) string {
 	var b strings.Builder
-	fmt.Fprintln(&b, r.Kind, r.Forwarding)
+	fmt.Fprintln(&b, kindWords(r), r.Forwarding, r.Forwarding6)
 	for _, i := range r.Interfaces {
 		fmt.Fprintf(&b, "%q %q %q %q %d %t", i.Name, i.Kind, i.State, i.Master, i.MTU, i.Uplink)
 		b.WriteString(subnetsOf(&i))

@@ -253,7 +253,7 @@ func (d *drawer) translations(n *survey.Netns) {
 		rule := Rule{Room: d.ids[n.Inode], Table: x.Family + " " + x.Table, Chain: x.Chain, Handle: x.Handle, Owner: x.Owner}
 		if x.Kind == "masquerade" || x.Kind == "snat" {
 			d.picture.Outgoing = append(d.picture.Outgoing, NAT{
-				Kind: x.Kind, Sources: x.Sources, Out: linkNames(n, x.Out), NotOut: linkNames(n, x.NotOut), To: x.To, Rule: rule,
+				Kind: x.Kind, Sources: x.Sources, Destinations: x.Destination, Conditional: x.Conditional, Out: linkNames(n, x.Out), NotOut: linkNames(n, x.NotOut), To: x.To, Rule: rule,
 			})
 			continue
 		}

@@ -117,7 +117,11 @@ type NAT struct {
 	Sources []netip.Prefix `json:"sources,omitempty"` // none: all
 	Out     []string       `json:"out,omitempty"`     // interfaces by which they leave; none: all
 	NotOut  []string       `json:"notOut,omitempty"`  // but these
-	To      netip.Addr     `json:"to,omitzero"`       // of snat
+	// Destinations are where they go; none: anywhere.
+	Destinations []netip.Prefix `json:"destinations,omitempty"`
+	// Conditional says that the rule has conditions that are not told here.
+	Conditional bool       `json:"conditional,omitempty"`
+	To          netip.Addr `json:"to,omitzero"` // of snat
 	Rule
 }
 

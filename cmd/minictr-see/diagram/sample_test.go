@@ -107,7 +107,7 @@ func samples() map[string]*Picture {
 	m.publish(web, "udp", 53, 53)
 	m.container("minictr", "db", "br-shop", "172.18.0.3/16")
 	m.join(web, "eth1", "br-shop", "172.18.0.2/16")
-	m.container("docker", "nginx", "docker0", "172.19.0.2/16")
+	m.Rooms[m.container("docker", "3f1e0a2b4c5d", "docker0", "172.19.0.2/16")].Command = "nginx"
 	m.Rooms = append(m.Rooms, Room{ID: "netns:blue", Kind: KindNetns, Name: "blue", Inode: 4026532999, Interfaces: []Interface{func() Interface { l := lo(); l.State, l.Addresses = Down, nil; return l }()}})
 	m.Rooms = append(m.Rooms, Room{ID: "minictr:none", Kind: "minictr", Name: "none", Inode: 4026532998, Interfaces: []Interface{lo()}})
 	all["mixed"] = &m.Picture

@@ -24,6 +24,9 @@ func (p *Picture) Text(o TextOptions) string {
 	t := &texter{layout: newLayout(p), canvas: &canvas{ascii: o.ASCII}, columns: max(o.Columns, minColumns)}
 	for i, root := range t.roots {
 		if i == 0 || len(t.below[root.ID]) > 0 {
+			if i > 0 {
+				t.y++
+			}
 			t.bands(root)
 		}
 	}

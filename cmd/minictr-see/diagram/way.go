@@ -175,6 +175,9 @@ func (w *walker) translate(r *Room, out *Interface, is6 bool) {
 }
 
 func (n *NAT) applies(source netip.Addr, out string) bool {
+	if len(n.Destinations) > 0 || n.Conditional && len(n.Sources) == 0 { // not whatever goes to the outside
+		return false
+	}
 	table6 := strings.HasPrefix(n.Table, "ip6 ")
 	if table6 != source.Is6() && !strings.HasPrefix(n.Table, "inet ") {
 		return false

@@ -126,10 +126,19 @@ func routesWorth(r *Room) []Route {
 	return list
 }
 
+const mostPrefixes = 3
+
 func prefixes(list []netip.Prefix) string {
 	var words []string
 	for _, p := range list {
+		if p.IsSingleIP() {
+			words = append(words, p.Addr().String())
+			continue
+		}
 		words = append(words, p.String())
+	}
+	if n := len(words); n > mostPrefixes {
+		return fmt.Sprintf("%s … %s (%d)", words[0], words[n-1], n)
 	}
 	return strings.Join(words, ", ")
 }
@@ -166,7 +175,7 @@ func (x *Publish) ports() string {
 func (x *Publish) from() string {
 	text := x.ports()
 	if len(x.Address) > 0 {
-		text = strings.TrimSuffix(strings.TrimSuffix(prefixes(x.Address), "/32"), "/128") + ":" + text
+		text = prefixes(x.Address) + ":" + text
 	}
 	if x.Protocol != "" {
 		text += "/" + x.Protocol
