@@ -195,5 +195,13 @@ func (l *launch) rewriteResolv() error {
 	}
 	file := os.NewFile(uintptr(fd), "resolv.conf")
 	_, err = file.WriteString(content)
-	return step.Fail("write the container's", "/etc/resolv.conf", errors.Join(err, file.Close()))
+	err = errors.Join(err, l.rememberFile("/etc/resolv.conf", file, content), file.Close())
+	if err != nil {
+		return step.Fail("write the container's", "/etc/resolv.conf", err)
+	}
+	if l.state == nil {
+		return nil // that could not be written; the launch is about to fail
+	}
+	l.state.Files = l.files
+	return l.keepState(true) // which says what the file is
 }

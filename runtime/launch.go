@@ -310,10 +310,15 @@ func (l *launch) keep() error {
 	}
 	s.Files = l.files
 	l.state = s
-	if err := l.apply(&writeFile{path: l.running(l.config.ID, "state.json"), value: s, words: "write down that it runs"}); err != nil {
+	if err := l.keepState(false); err != nil {
 		return err
 	}
 	return l.linkNetns()
+}
+
+// keepState writes state.json; again, when somebody may be reading it.
+func (l *launch) keepState(again bool) error {
+	return l.apply(&writeFile{path: l.running(l.config.ID, "state.json"), value: l.state, whole: again, words: "write down that it runs"})
 }
 
 // explain turns the failure of an operation into one that a user understands.
