@@ -10,19 +10,24 @@ import (
 )
 
 // inspectFlags choose what is inspected, and how it is printed.
-type inspectFlags struct{ format, kind string }
+type inspectFlags struct {
+	format, kind string
+	live         bool
+}
 
 func inspectCommand(a *app) *cobra.Command {
 	var f inspectFlags
 	c := &cobra.Command{
 		Use: "inspect [FLAGS] NAME…", Args: cobra.MinimumNArgs(1),
 		Long: "Inspect prints everything about containers, images, networks and volumes as JSON. What a container has in\n" +
-			"the kernel (namespaces, veth, rules, cgroups, processes) is read at this moment.",
+			"the kernel (namespaces, veth, rules, cgroups, processes) is read at this moment. With --live it tells of each part\n" +
+			"of a container's network where it was read, and marks what is not as it was asked for.",
 		Example: "  minictr inspect -f '{{.State.Pid}}' web\n  minictr inspect -f '{{.NetworkSettings.IPAddress}}' web",
 		RunE:    func(_ *cobra.Command, names []string) error { return a.inspect(names, f) },
 	}
 	c.Flags().StringVarP(&f.format, "format", "f", "", "print it as \"json\" on one line, or as a Go template")
 	c.Flags().StringVar(&f.kind, "type", "", "container, image, network or volume; by default what the name fits first")
+	c.Flags().BoolVar(&f.live, "live", false, "a container's network as it is now: each value, where it was read, and what somebody has changed")
 	return c
 }
 
@@ -36,6 +41,9 @@ func (a *app) inspect(names []string, f inspectFlags) error {
 		return usageError{fmt.Errorf("--type %q: there are container, image, network and volume", f.kind)}
 	}
 	a.heal(a.runtime())
+	if f.live {
+		return a.inspectLive(names, f)
+	}
 	return a.printInspected(names, f.format, find)
 }
 
