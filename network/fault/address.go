@@ -65,7 +65,11 @@ func (s *address) what() string {
 }
 
 func (s *address) command(put bool) string {
-	return fmt.Sprintf("%s addr %s %s dev %s", ip(s.Netns), word(put, "add", "del"), s.Prefix, s.Link)
+	broadcast := ""
+	if put && s.Prefix.Bits() < 31 && s.Prefix.Addr().Is4() {
+		broadcast = " brd +"
+	}
+	return fmt.Sprintf("%s addr %s %s%s dev %s", ip(s.Netns), word(put, "add", "del"), s.Prefix, broadcast, s.Link)
 }
 
 // linkOf is the link with the index, for requests that need no more of it.

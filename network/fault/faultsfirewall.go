@@ -3,6 +3,7 @@ package fault
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 
 	"github.com/google/nftables"
@@ -115,6 +116,7 @@ func ownTableFaults() []Fault {
 				wrong.Elements = append(wrong.Elements, e)
 			}
 			wrong.Instead = right.Elements
+			wrong.Value = fmt.Sprintf("comment %q : %s . %d", right.Elements[0].Comment, v.unused(), v.ports()[0].ContainerPort)
 			changes[0] = Change{Thing: &wrong}
 			return changes, nil
 		}},

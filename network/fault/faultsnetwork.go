@@ -27,7 +27,7 @@ func portFaults() []Fault {
 			if err != nil {
 				return nil, err
 			}
-			stray := put(&bridge{Link: end{Index: index, Name: "br-stray"}, Up: true})
+			stray := put(&bridge{Link: end{Index: index, Name: "br-stray", MAC: "02:66:61:75:6c:01"}, Up: true})
 			plug, err := v.replug(fmt.Sprint(index), "br-stray")
 			return append(stray, plug...), err
 		}},
@@ -170,14 +170,19 @@ func (v *view) readdress(instead ...netip.Prefix) ([]Change, error) {
 func (v *view) stray(name, other string, mtu int) ([]Change, error) {
 	index, err := freeIndex()
 	return put(&pair{
-		Host:   end{Index: index, Name: name, MTU: mtu},
-		Peer:   end{Index: index + 1, Name: other, MTU: mtu},
+		Host:   end{Index: index, Name: name, MAC: "02:66:61:75:6c:01", MTU: mtu},
+		Peer:   end{Index: index + 1, Name: other, MAC: "02:66:61:75:6c:02", MTU: mtu},
 		Master: v.bridge.Index, Bridge: v.bridge.Name,
 	}), err
 }
 
-// nameServer finds the process by its arguments.
+// nameServer finds the process by its arguments, among those of the host's network
+// namespace: another one may have a /run of its own.
 func (v *view) nameServer() (process, error) {
+	host, err := network.Inode(hostNetns)
+	if err != nil {
+		return process{}, err
+	}
 	files, err := filepath.Glob("/proc/[1-9]*/cmdline")
 	if err != nil {
 		return process{}, err
@@ -187,6 +192,9 @@ func (v *view) nameServer() (process, error) {
 		text, err := os.ReadFile(name)
 		if err != nil || !strings.HasPrefix(string(text), "minictr-dns\x00serve\x00") || !strings.HasSuffix(string(text), "\x00"+tail) {
 			continue // gone, or another one
+		}
+		if inode, err := network.Inode(filepath.Join(filepath.Dir(name), "ns/net")); err != nil || inode != host {
+			continue
 		}
 		var p process
 		if _, err := fmt.Sscanf(name, "/proc/%d/", &p.Pid); err != nil {

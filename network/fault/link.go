@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -37,6 +39,18 @@ func (e end) attributes(add func(kind int, data []byte)) error {
 	mac, err := net.ParseMAC(e.MAC)
 	add(unix.IFLA_ADDRESS, mac)
 	return err
+}
+
+// String is the link in the words of ip link add.
+func (e end) String() string {
+	words := []string{e.Name}
+	if e.MAC != "" {
+		words = append(words, "address", e.MAC)
+	}
+	if e.MTU != 0 {
+		words = append(words, "mtu", strconv.Itoa(e.MTU))
+	}
+	return strings.Join(append(words, "index", strconv.Itoa(e.Index)), " ")
 }
 
 // isThere tells whether there is a link of the index and the name.
@@ -151,14 +165,11 @@ func (s *pair) command(put bool) string {
 	if !put {
 		return "ip link delete " + s.Host.Name
 	}
-	netns, mtu := "", ""
+	netns := ""
 	if s.Peer.Netns.Name != "" {
 		netns = " netns " + s.Peer.Netns.Name
 	}
-	if s.Host.MTU != 0 {
-		mtu = fmt.Sprintf(" mtu %d", s.Host.MTU)
-	}
-	return fmt.Sprintf("ip link add %s%s master %s up type veth peer name %s%s", s.Host.Name, mtu, s.Bridge, s.Peer.Name, netns)
+	return fmt.Sprintf("ip link add %s master %s up type veth peer name %s%s", s.Host, s.Bridge, s.Peer, netns)
 }
 
 // bridge is a bridge of the host.
@@ -212,7 +223,7 @@ func (s *bridge) command(put bool) string {
 	if !put {
 		return "ip link delete " + s.Link.Name
 	}
-	return "ip link add " + s.Link.Name + " type bridge"
+	return fmt.Sprintf("ip link add %s %s type bridge", s.Link, word(s.Up, "up", "down"))
 }
 
 // linkPlace is the place of the host's end of a container's pair: on its bridge in the

@@ -29,6 +29,7 @@ type element struct {
 	// these are not.
 	Instead []nftables.SetElement
 	Text    string // in nft's language, without the comment
+	Value   string // of an element of a map that comes instead of others: comment and value
 }
 
 // elementsOf are those of the set that are wanted, and what follows each that is the
@@ -84,7 +85,11 @@ func (s *element) what() string {
 }
 
 func (s *element) command(put bool) string {
-	return fmt.Sprintf("nft %s element ip minictr %s '{ %s }'", word(put, "add", "delete"), s.Set, s.Text)
+	text := fmt.Sprintf("nft %s element ip minictr %s '{ %s }'", word(put && s.Value == "", "add", "delete"), s.Set, s.Text)
+	if put && s.Value != "" {
+		text += fmt.Sprintf("\nnft add element ip minictr %s '{ %s %s }'", s.Set, s.Text, s.Value)
+	}
+	return text
 }
 
 // ownTable is minictr's whole table. The rules and sets are as minictr makes them; the

@@ -88,14 +88,19 @@ func (s *queue) addFIFO() error {
 
 func (s *queue) take() error {
 	return in(s.Netns, func() error {
-		return netlink.QdiscDel(&netlink.GenericQdisc{QdiscAttrs: s.attributes(), QdiscType: s.Kind})
+		attributes := s.attributes()
+		attributes.Handle = 0 // whatever it is
+		return netlink.QdiscDel(&netlink.GenericQdisc{QdiscAttrs: attributes, QdiscType: s.Kind})
 	})
 }
 
 func (s *queue) what() string { return "queue of " + s.Link + where(s.Netns) }
 
 func (s *queue) command(put bool) string {
-	return fmt.Sprintf("%s qdisc %s dev %s root %s", tc(s.Netns), word(put, "add", "del"), s.Link, queues()[s.Kind])
+	if !put {
+		return fmt.Sprintf("%s qdisc del dev %s root", tc(s.Netns), s.Link)
+	}
+	return fmt.Sprintf("%s qdisc add dev %s root handle 1: %s", tc(s.Netns), s.Link, queues()[s.Kind])
 }
 
 func tc(ns network.Netns) string { return strings.Replace(ip(ns), "ip", "tc", 1) }

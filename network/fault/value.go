@@ -148,7 +148,7 @@ func (s *file) what() string {
 
 func (s *file) command(put bool) string {
 	text, shell := word(put, s.Value, s.Was), ""
-	shell = fmt.Sprintf("printf %s > %s", step.Quote(strings.ReplaceAll(text, "\n", `\n`)), s.Path)
+	shell = fmt.Sprintf("printf %s > %s", step.Quote(strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(text)), s.Path)
 	if text == "" {
 		shell = "> " + s.Path
 	}
@@ -223,10 +223,13 @@ func (s *nameRecord) command(put bool) string {
 	if !put && s.Instead == nil {
 		return "rm " + s.file()
 	}
+	if !put {
+		return "minictr network reload"
+	}
 	for _, server := range s.Record.Servers {
 		return fmt.Sprintf("sed -i '$ a server %s' %s", server, s.file())
 	}
-	return "minictr network reload"
+	return fmt.Sprintf("sed -i 's/^address .*/address %s/' %s", s.Record.Address, s.file())
 }
 
 // writable tells whether a file may be written, without writing it.
