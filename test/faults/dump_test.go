@@ -1,0 +1,166 @@
+package faults
+
+import (
+	"fmt"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What of a namespace is listed: everything that ip, bridge, tc, nft and sysctl know
+// of it, but what has been learnt.
+const listing = `printf 'link show\naddr show\nroute show table all\nrule show\nneigh show nud permanent\n' | ip -d -o -batch -
+printf 'route show table all\nrule show\n' | ip -6 -batch -
+printf 'link show\nfdb show\nvlan show\n' | bridge -d -batch -
+printf 'qdisc show\nfilter show dev %s ingress\n' "$1" | tc -force -batch - 2>/dev/null
+nft list ruleset
+[ "$2" != sysctls ] || grep -rs . /proc/sys/net/ipv4 /proc/sys/net/ipv6 /proc/sys/net/bridge
+true
+`
+
+// changing are the lines, and the parts of lines, that change by themselves.
+var (
+	changingLine = regexp.MustCompile(`^anycast |^multicast |^# Warning: table |/(neigh|route)/.*(flush|base_reachable)|/flush:|/tcp_(mem|fastopen_key)|/udp_mem|stable_secret|/nf_conntrack_`)
+	changingPart = regexp.MustCompile(`_timer +[0-9.]+| tentative| linkdown|counter packets \d+ bytes \d+|minictr-test-\d+|refcnt \d+| expires \S+`)
+	learntEntry  = regexp.MustCompile(`^[0-9a-f:]{17} dev \S+ (vlan \d+ )?master \S+ *$|^33:33:|^01:00:5e:`)
+)
+
+// dump is all of the host and its containers that a fault may change.
+func (l *lab) dump() string {
+	places := []struct{ name, link, sysctls string }{
+		{"host", "veth" + l.ids["web"][:8], "sysctls"}, {"web", "eth0", "sysctls"}, {"db", "eth0", ""}, {"six", "eth0", ""},
+	}
+	parts := make([]string, len(places))
+	done := make(chan int)
+	for i, p := range places {
+		go func() {
+			parts[i] = "## " + p.name + "\n" + l.dumpOf(p.name, p.link, p.sysctls)
+			done <- i
+		}()
+	}
+	for range places {
+		<-done
+	}
+	return strings.Join(append(parts, l.files()), "")
+}
+
+func (l *lab) dumpOf(name, link, sysctls string) string {
+	c := l.command("sh", "-c", listing, "sh", link, sysctls)
+	if name != "host" {
+		c = exec.Command("nsenter", "-t", fmt.Sprint(l.pids[name]), "-n", "sh", "-c", listing, "sh", link, sysctls)
+	}
+	out, _, err := output(c)
+	if err != nil {
+		return err.Error()
+	}
+	var lines []string
+	for line := range strings.Lines(out) {
+		if !changingLine.MatchString(line) && !learntEntry.MatchString(line) {
+			lines = append(lines, strings.TrimRight(changingPart.ReplaceAllString(line, ""), " \n"))
+		}
+	}
+	// The order of links, of routes of equal metric and of tables is that of their
+	// making; rules of nftables keep theirs, since each is told with its chain.
+	lines = withChains(lines)
+	slices.Sort(lines)
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// withChains puts in front of each line of an nftables chain, and of a set, where it
+// is, and how many come before it.
+func withChains(lines []string) []string {
+	out := make([]string, 0, len(lines))
+	table, block, number := "", "", 0
+	for _, line := range lines {
+		switch {
+		case strings.HasPrefix(line, "table "):
+			table, block = line, ""
+		case line == "}":
+			table, block = "", ""
+		case strings.HasPrefix(line, "\t") && !strings.HasPrefix(line, "\t\t") && table != "":
+			block, number = line, 0
+		case strings.HasPrefix(line, "\t\t") && table != "":
+			number++
+			line = fmt.Sprintf("%s %s %d %s", table, block, number, line)
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+// files are those that faults change, and what processes do.
+func (l *lab) files() string {
+	script := `cat /run/minictr/names/*/*; for n in /run/netns/*; do echo "$n $(readlink $n)"; done
+for p in "$@"; do cat /proc/$p/root/etc/resolv.conf /proc/$p/root/etc/hosts; sed 's/.*) //; s/ .*//; s/R/S/' /proc/$p/stat; done
+own=$(readlink /proc/self/ns/net)
+for p in $(grep -lxs minictr-dns /proc/[1-9]*/comm); do
+	[ "$(readlink ${p%comm}ns/net)" = "$own" ] && echo server $(sed 's/.*) //; s/ .*//; s/R/S/' ${p%comm}stat)
+done
+true`
+	c := l.command("sh", append([]string{"-c", script, "sh"}, l.numbers()...)...)
+	out, _, err := output(c)
+	if err != nil {
+		return err.Error()
+	}
+	return "## files\n" + out + "\n" + l.cgroup()
+}
+
+// cgroup tells whether web is frozen, and whether a program filters what it sends.
+func (l *lab) cgroup() string {
+	out, _, err := output(exec.Command("sh", "-c", "cat $(find /sys/fs/cgroup -path '*/minictr/'$0'/cgroup.freeze')", l.ids["web"]))
+	if err != nil {
+		return err.Error()
+	}
+	return "frozen " + out + "\n"
+}
+
+func (l *lab) numbers() (list []string) {
+	for _, name := range []string{"web", "db", "six"} {
+		list = append(list, fmt.Sprint(l.pids[name]))
+	}
+	return list
+}
+
+// same waits until the dump is as before: links get their carrier, and servers start,
+// in the background. It returns what differs.
+func (l *lab) same(before string) (diff string) { return l.sameBut(nothing, before) }
+
+var (
+	nothing = regexp.MustCompile(`^$`)
+	// carrier is noticed some time after the cause, and a link gets its own address then.
+	carrier = regexp.MustCompile(`NO-CARRIER,|,LOWER_UP| state [A-Z]+\b|(?m)^.*\bfe80::.*\n`)
+)
+
+// sameBut is same without what the expression matches.
+func (l *lab) sameBut(but *regexp.Regexp, before string) (diff string) {
+	before = but.ReplaceAllString(before, "")
+	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if diff = difference(before, but.ReplaceAllString(l.dump(), "")); diff == "" {
+			return ""
+		}
+	}
+	return diff
+}
+
+// difference lists the lines that only one of the texts has.
+func difference(before, after string) string {
+	var b strings.Builder
+	count := map[string]int{}
+	for line := range strings.Lines(before) {
+		count[line]++
+	}
+	for line := range strings.Lines(after) {
+		count[line]--
+	}
+	for _, text := range []string{before, after} {
+		for line := range strings.Lines(text) {
+			if n := count[line]; n != 0 {
+				count[line] = 0
+				fmt.Fprintf(&b, "%+d %s", -n, line)
+			}
+		}
+	}
+	return b.String()
+}
