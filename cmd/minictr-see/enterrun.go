@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	stdruntime "runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,9 +22,7 @@ const (
 
 // run starts the command and waits for it; its exit code is the result.
 func (e *entry) run() (int, error) {
-	// The command dies with the thread that made it (PR_SET_PDEATHSIG); this one
-	// lasts as long as the process.
-	stdruntime.LockOSThread()
+	stayOnThread()
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, passedOn...)
 	pid, err := e.start()
