@@ -36,7 +36,7 @@ func TestOpenLooksFirst(t *testing.T) {
 	}
 	select {
 	case err := <-wrote:
-		t.Errorf("the FIFO had a reader: %v", err)
+		t.Fatalf("the FIFO had a reader: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
 	if f, err := os.OpenFile(fifo, os.O_RDONLY, 0); err == nil { // lets the writer go
