@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/minictr/minictr/network/namespaces"
-	"github.com/minictr/minictr/runtime"
 )
 
 // enterFlags are the options of enter, as nsenter(1) spells them.
@@ -48,7 +47,8 @@ func enterCommand(a *app) *cobra.Command {
 	flags := enterFlags{}
 	c := &cobra.Command{
 		Use: "enter TARGET [-a|-n|-m|-p|-u|-i|-U|-C|-T] [--] [COMMAND [ARGUMENT…]]", Args: cobra.ArbitraryArgs,
-		Short: "run a command in the namespaces of a container or process",
+		Short:             "run a command in the namespaces of a container or process",
+		ValidArgsFunction: a.targetWords(1),
 		Long: `Enter runs a command, else a shell, in namespaces of the target, as nsenter does: all of them, or those
 that are named. With -n alone the host's own tools run in the target's network. The command keeps the
 caller's rights, environment and terminal: it is not confined as the container is (minictr exec is).
@@ -135,11 +135,10 @@ func (a *app) enter(word string, flags enterFlags) error {
 		return err
 	}
 	a.code, err = plan.run()
-	if is[*runtime.CommandError](err) { // which has exit codes of its own
-		a.fail(err)
-		return nil
+	if err != nil {
+		return statusError{err, a.code}
 	}
-	return err
+	return nil
 }
 
 // chooseKinds are the namespaces to enter. One that the caller is in already is left

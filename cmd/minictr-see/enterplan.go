@@ -279,3 +279,21 @@ var enterHints = []struct {
 	{"setresgid", unix.EINVAL, "the user namespace has no such group: choose one with -G, or --preserve-credentials"},
 	{"setresuid", unix.EINVAL, "the user namespace has no such user: choose one with -S, or --preserve-credentials"},
 }
+
+// Exit codes of a command that could not be run, as a shell and nsenter have them.
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// failedCode is the exit code of a command that did not start.
+func failedCode(err error) int {
+	var c *runtime.CommandError
+	switch {
+	case !errors.As(err, &c):
+		return 1
+	case c.Errno == unix.ENOENT || c.Errno == unix.ENOTDIR:
+		return exitNotFound
+	}
+	return exitNotExecutable
+}

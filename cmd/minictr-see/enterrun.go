@@ -9,15 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/minictr/minictr/runtime"
 	"github.com/minictr/minictr/runtime/program"
 	"github.com/minictr/minictr/runtime/step"
-)
-
-// Exit codes of a command that could not be run, as a shell and nsenter have them.
-const (
-	exitNotExecutable = 126
-	exitNotFound      = 127
 )
 
 // run starts the command and waits for it; its exit code is the result.
@@ -60,18 +53,6 @@ func (e *entry) start() (pid int, err error) {
 		return 0, e.explain(err)
 	}
 	return pid, nil
-}
-
-// failedCode is the exit code of a command that did not start.
-func failedCode(err error) int {
-	var c *runtime.CommandError
-	switch {
-	case !errors.As(err, &c):
-		return 1
-	case c.Errno == unix.ENOENT || c.Errno == unix.ENOTDIR:
-		return exitNotFound
-	}
-	return exitNotExecutable
 }
 
 // passedOn are the signals that people and service managers send to programs.

@@ -27,7 +27,8 @@ func nsCommand(a *app) *cobra.Command {
 	var flags nsFlags
 	c := &cobra.Command{
 		Use: "ns [TARGET]", Args: cobra.MaximumNArgs(1),
-		Short: "list all namespaces of the machine, who is in them, and whose they are",
+		Short:             "list all namespaces of the machine, who is in them, and whose they are",
+		ValidArgsFunction: a.targetWords(1),
 		Long: "Ns lists the namespaces of the machine as lsns does, with whose they are; also those that nobody is\nin, but something keeps: a bind mount, an open descriptor, a namespace below it. With a TARGET it lists\nthose that the target is in.\n\n" +
 			targetForms,
 		Example: "  minictr ns -t net\n  minictr ns web\n  minictr ns compare web host",
@@ -40,6 +41,7 @@ func nsCommand(a *app) *cobra.Command {
 	f.IntVarP(&flags.pid, "task", "p", 0, "only those that the process of this number is in")
 	f.BoolVarP(&flags.json, "json", "J", false, "print JSON, with the keys of lsns and more")
 	f.BoolVarP(&flags.noHeadings, "noheadings", "n", false, "print no first line")
+	_ = c.RegisterFlagCompletionFunc("type", kindWords) // fails only for a flag that is not there
 	c.AddCommand(nsCompareCommand(a))
 	return c
 }

@@ -15,9 +15,10 @@ func nsCompareCommand(a *app) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use: "compare A B", Args: cobra.ExactArgs(2),
-		Short:   "say which namespaces two targets share",
-		Long:    "Compare prints the namespaces of two targets side by side. A namespace has one inode as long as it\nlives: an equal inode is the same room.\n\n" + targetForms,
-		Example: "  minictr ns compare web host\n  minictr ns compare web db\n  minictr ns compare netns:blue pid:4711",
+		Short:             "say which namespaces two targets share",
+		ValidArgsFunction: a.targetWords(2),
+		Long:              "Compare prints the namespaces of two targets side by side. A namespace has one inode as long as it\nlives: an equal inode is the same room.\n\n" + targetForms,
+		Example:           "  minictr ns compare web host\n  minictr ns compare web db\n  minictr ns compare netns:blue pid:4711",
 		RunE: func(_ *cobra.Command, args []string) error {
 			rows, names, err := a.compare(args[0], args[1])
 			if err != nil {
