@@ -175,14 +175,11 @@ func (d Dir) prepare() error {
 	if err := os.MkdirAll(string(d), 0o755); err != nil {
 		return err
 	}
-	lock, err := os.Open(string(d))
+	lock, err := d.lock()
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return os.NewSyscallError("flock", err)
-	}
 	share := func() error { return unix.Mount("", string(d), "", unix.MS_SHARED|unix.MS_REC, "") }
 	err = share()
 	if errors.Is(err, unix.EINVAL) { // it is no mount point
@@ -192,6 +189,42 @@ func (d Dir) prepare() error {
 	}
 	if err != nil {
 		return &os.PathError{Op: "share mount", Path: string(d), Err: err}
+	}
+	return nil
+}
+
+// lock keeps others out of making and unmaking the mount, until it is closed.
+func (d Dir) lock() (*os.File, error) {
+	f, err := os.Open(string(d))
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(os.NewSyscallError("flock", err), f.Close())
+	}
+	return f, nil
+}
+
+// usual is the directory of ip-netns(8), which keeps its mount for good.
+const usual Dir = "/run/netns"
+
+// tidy unmounts another directory than the usual one when nothing is in it any more, so
+// that whoever has made it can remove it.
+func (d Dir) tidy() error {
+	if d == usual {
+		return nil
+	}
+	lock, err := d.lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if names, err := d.Names(); err != nil || len(names) > 0 {
+		return err
+	}
+	// The lock is on it, too, so it can only be detached. EINVAL: it is no mount.
+	if err := unix.Unmount(string(d), unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) {
+		return &os.PathError{Op: "unmount", Path: string(d), Err: err}
 	}
 	return nil
 }
@@ -208,5 +241,8 @@ func (d Dir) Delete(name string) error {
 			break // nothing is mounted there, or unlink says what is wrong
 		}
 	}
-	return step.Fail("delete network namespace", name, unix.Unlink(d.Path(name)))
+	if err := unix.Unlink(d.Path(name)); err != nil {
+		return step.Fail("delete network namespace", name, err)
+	}
+	return d.tidy()
 }

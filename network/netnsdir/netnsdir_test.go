@@ -134,6 +134,23 @@ func TestPrepareTogether(t *testing.T) {
 	}
 }
 
+// Another directory than the usual one can be removed when its names are gone.
+func TestOwnDirectory(t *testing.T) {
+	kernel.RequireRoot(t)
+	kernel.Snapshot(t)
+	path := t.TempDir() + "/netns"
+	kernel.InHost(t)
+	d := Dir(path)
+	check(t, d.Add("blue"))
+	check(t, d.Add("red"))
+	check(t, d.Delete("blue"))
+	if err := os.Remove(path); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("while red is there: %v", err)
+	}
+	check(t, d.Delete("red"))
+	check(t, os.Remove(path))
+}
+
 // A link that a container has left leads nowhere, and is replaced. Whatever leads
 // somewhere, or was meant otherwise, is not.
 func TestAddReplacesLinks(t *testing.T) {
