@@ -19,8 +19,9 @@ import (
 
 func TestNetns(t *testing.T) {
 	kernel.RequireRoot(t)
-	kernel.RequireCommand(t, "ip", "nsenter", "unshare", "sh", "sleep")
+	kernel.RequireCommand(t, "ip", "nft", "nsenter", "unshare", "busybox", "sysctl", "ps", "perl", "setpriv", "stdbuf")
 	programs := kernel.Programs(t)
+	t.Run("ofContainers", func(t *testing.T) { netnsOfContainers(t, newNetnsHost(t, programs)) })
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T)
@@ -34,6 +35,7 @@ func TestNetns(t *testing.T) {
 		{"kill", netnsKill},
 		{"killRefused", netnsKillRefused},
 		{"badInput", netnsBadInput},
+		{"users", netnsOfUsers},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			kernel.Snapshot(t)

@@ -88,6 +88,8 @@ func (a *app) netnsNames(_ *cobra.Command, args []string, _ string) ([]string, c
 // netnsStatus gives an error of netnsdir the exit code of ip netns, and a hint.
 func netnsStatus(err error) error {
 	switch {
+	case isRoot(err):
+		return hinted{err, "network namespaces are root's to make, name and enter: sudo minictr netns …"}
 	case is[*netnsdir.NameError](err):
 		return statusError{err, netnsBadWord}
 	case errors.Is(err, os.ErrNotExist):

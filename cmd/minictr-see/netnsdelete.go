@@ -94,7 +94,7 @@ func (a *app) netnsDelete(word string, flags deleteFlags) error {
 	}
 	life, err := netnsdir.WatchLife(d.file)
 	if err != nil {
-		return err
+		return step.Fail("delete network namespace", word, err)
 	}
 	defer life.Close()
 	var ended []namespaces.Ending

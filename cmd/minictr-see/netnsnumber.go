@@ -129,7 +129,7 @@ func (a *app) netnsSet(name, text string) error {
 	if errors.Is(err, netnsdir.ErrNumberTaken) {
 		err = hinted{err, fmt.Sprintf("minictr netns list-id lists them; with 'minictr netns set %s auto' the kernel chooses", name)}
 	}
-	return statusError{err, netnsKernelSaidNo}
+	return statusError{netnsStatus(err), netnsKernelSaidNo}
 }
 
 func netnsListIDCommand(a *app) *cobra.Command {
