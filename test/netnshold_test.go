@@ -6,6 +6,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/minictr/minictr/test/kernel"
 )
 
 // netnsHeld deletes namespaces that something keeps alive, and wants to be told what.
@@ -104,6 +107,18 @@ func netnsKillRefused(t *testing.T) {
 	if names := script(t, "ip netns list | sort"); names != "blue\nhere\nhost\n" {
 		t.Errorf("names: %s", names)
 	}
+	// What looks after a container of podman is known by its command line.
+	pod := background(t, `exec perl -e '$0 = "conmon --cid `+strings.Repeat("a1", 32)+`"; system("ip", "netns", "exec", "blue", "sleep", "1004")'`, "conmon")
+	kernel.Eventually(t, 10*time.Second, func() error {
+		if pids := script(t, "ip netns pids blue"); pids == "" {
+			return fmt.Errorf("blue is empty")
+		}
+		return nil
+	})
+	if out, code := ran(t, "minictr netns delete --kill blue"); code != 1 || !strings.Contains(out, "blue is the network namespace of podman a1a1a1a1a1a1\nhint: podman stop a1a1") {
+		t.Errorf("of podman, process %d: exit code %d: %s", pod, code, out)
+	}
+	script(t, "ip netns pids blue | xargs kill")
 	// A shell in blue goes back out to call: it started the command, and is spared.
 	keep := background(t, "exec ip netns exec blue sleep 1000", "sleep")
 	out, code := ran(t, "ip netns exec blue sh -c 'nsenter --net=/run/netns/here minictr netns delete --kill blue; exit $?'")

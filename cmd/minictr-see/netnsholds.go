@@ -61,7 +61,11 @@ func (a *app) mayDelete(d *doomed, kill bool) error {
 		return fmt.Errorf("%s is the network namespace of the host", what)
 	}
 	if owner := n.Owner(); ofOthers[owner.Kind] != "" {
-		return hinted{fmt.Errorf("%s is the network namespace of %s", what, ownerNamed(owner, nil)), fmt.Sprintf(ofOthers[owner.Kind], terminal.Visible(owner.Name))}
+		stop := ""
+		if owner.Name != "" {
+			stop = fmt.Sprintf(ofOthers[owner.Kind], terminal.Visible(owner.Name))
+		}
+		return hinted{fmt.Errorf("%s is the network namespace of %s", what, ownerNamed(owner, nil)), stop}
 	}
 	return nil
 }
