@@ -35,6 +35,12 @@ namespace in the map) it draws that one's way to the outside, hop by hop.
 Equal containers are drawn as one where there are many. A bridge has a heavy frame.
 A dotted red cable is one whose ends are not both up.`,
 		Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return a.runningNames(), cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if o.watch {
 				return a.watchMap(o, args)

@@ -78,6 +78,10 @@ type ipLink struct {
 	Flags                   []string
 	Linkinfo                struct {
 		Kind string `json:"info_kind"`
+		Port struct {
+			State    string
+			Isolated bool
+		} `json:"info_slave_data"`
 	}
 	Addresses []struct {
 		Local     string
@@ -124,7 +128,7 @@ func ipOf(t *testing.T, name string) (lines []string) {
 		if l.Ifname == "lo" {
 			kind = "lo"
 		}
-		lines = append(lines, fmt.Sprint("link ", l.Ifindex, l.Ifname, kind, l.Mtu, l.Address, l.Master, state))
+		lines = append(lines, fmt.Sprint("link ", l.Ifindex, l.Ifname, kind, l.Mtu, l.Address, l.Master, state, l.Linkinfo.Port.State, l.Linkinfo.Port.Isolated))
 		for _, a := range l.Addresses {
 			lines = append(lines, fmt.Sprintf("address %s %s/%d", l.Ifname, a.Local, a.Prefixlen))
 		}
@@ -134,6 +138,13 @@ func ipOf(t *testing.T, name string) (lines []string) {
 			lines = append(lines, r.lines(family)...)
 		}
 	}
+	rules := 0
+	for line := range strings.Lines(ip(t, in("rule")...) + ip(t, in("-6", "rule")...)) {
+		if !slices.Contains([]string{"0:\tfrom all lookup local\n", "32766:\tfrom all lookup main\n", "32767:\tfrom all lookup default\n"}, line) {
+			rules++
+		}
+	}
+	lines = append(lines, fmt.Sprint("rules ", rules))
 	slices.Sort(lines)
 	return lines
 }
@@ -162,7 +173,7 @@ func (r ipRoute) lines(family string) (lines []string) {
 // ours is what the map says of a room, in the same lines.
 func ours(r *diagram.Room) (lines []string) {
 	for _, i := range r.Interfaces {
-		lines = append(lines, fmt.Sprint("link ", i.Index, i.Name, i.Kind, i.MTU, i.MAC, i.Master, i.State))
+		lines = append(lines, fmt.Sprint("link ", i.Index, i.Name, i.Kind, i.MTU, i.MAC, i.Master, i.State, i.PortState, i.Isolated))
 		for _, a := range i.Addresses {
 			lines = append(lines, fmt.Sprintf("address %s %s", i.Name, a))
 		}
@@ -176,6 +187,7 @@ func ours(r *diagram.Room) (lines []string) {
 	for _, x := range r.Routes {
 		lines = append(lines, fmt.Sprint("route ", x.Type, x.To, " via ", text(x.Via), " dev ", x.Interface, " from ", text(x.Source), " ", x.Metric))
 	}
+	lines = append(lines, fmt.Sprint("rules ", r.PolicyRules))
 	slices.Sort(lines)
 	return lines
 }

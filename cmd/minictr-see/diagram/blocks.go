@@ -300,7 +300,7 @@ func kindWords(r *Room) string {
 func (l *layout) live(c *Cable) bool {
 	for _, e := range []End{c.A, c.B} {
 		if r := l.Room(e.Room); r != nil {
-			if i := r.interfaceAt(e.Index); i != nil && i.State != Up {
+			if i := r.interfaceAt(e.Index); i != nil && stateWords(i) != "" {
 				return false
 			}
 		}

@@ -101,7 +101,7 @@ func compareNatural(a, b string) int {
 // shape is all of a room that has to be equal.
 func (p *Picture) shape(r *Room, ends map[plug][]*Cable) string {
 	var b strings.Builder
-	fmt.Fprintln(&b, kindWords(r), r.Forwarding, r.Forwarding6)
+	fmt.Fprintln(&b, kindWords(r), r.Forwarding, r.Forwarding6, r.PolicyRules)
 	for _, i := range r.Interfaces {
 		fmt.Fprintf(&b, "%q %q %q %q %d %t", i.Name, i.Kind, i.State, i.Master, i.MTU, i.Uplink)
 		b.WriteString(subnetsOf(&i))
@@ -111,7 +111,7 @@ func (p *Picture) shape(r *Room, ends map[plug][]*Cable) string {
 			master := ""
 			if room := p.Room(far.Room); room != nil {
 				if l := room.interfaceAt(far.Index); l != nil {
-					master = fmt.Sprintf("%q %q%s", l.Master, l.State, subnetsOf(l))
+					master = fmt.Sprintf("%q %q %q %t%s", l.Master, l.State, l.PortState, l.Isolated, subnetsOf(l))
 				}
 			}
 			fmt.Fprintf(&b, " %s %q %s", c.Kind, far.Room, master)

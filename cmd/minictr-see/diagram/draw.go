@@ -98,6 +98,11 @@ func (d *drawer) room(n *survey.Netns) Room {
 		r.Interfaces = append(r.Interfaces, d.face(n, &n.Links[i]))
 	}
 	slices.SortFunc(r.Interfaces, func(a, b Interface) int { return cmp.Compare(a.Index, b.Index) })
+	for _, rule := range n.Rules {
+		if !rule.Usual {
+			r.PolicyRules++
+		}
+	}
 	for i := range n.Routes {
 		r.Routes = append(r.Routes, routesOf(n, &n.Routes[i])...)
 	}
@@ -116,6 +121,9 @@ func (d *drawer) face(n *survey.Netns, l *survey.Link) Interface {
 	}
 	if l.Loopback() {
 		f.Kind = "lo"
+	}
+	if l.Port != nil {
+		f.PortState, f.Isolated = l.Port.State, l.Port.Isolated
 	}
 	if master := n.Link(l.Master); master != nil {
 		f.Master = master.Name

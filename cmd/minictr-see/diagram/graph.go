@@ -68,6 +68,9 @@ func (g *graph) addRoom(l *layout, i int, names map[plug]string) {
 	for _, route := range routesWorth(r) {
 		room.label += "\n" + routeWords(route)
 	}
+	if words := policyWords(r); words != "" {
+		room.label += "\n" + words
+	}
 	for j := range r.Interfaces {
 		face := &r.Interfaces[j]
 		at := plug{r.ID, face.Index}
@@ -87,6 +90,9 @@ func faceLabel(l *layout, r *Room, face *Interface) string {
 	words := []string{faceName(face)}
 	if kind := l.kindOfFace(r, face); kind != "" {
 		words[0] += " (" + kind + ")"
+	}
+	if face.Isolated {
+		words[0] += " isolated"
 	}
 	if state := stateWords(face); state != "" {
 		words[0] += " " + state

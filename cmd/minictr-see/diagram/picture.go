@@ -39,6 +39,10 @@ type Room struct {
 	Interfaces  []Interface `json:"interfaces"` // by index
 	Routes      []Route     `json:"routes"`     // of the main table
 
+	// PolicyRules are how many rules of ip-rule(8) there are beside the usual ones. They
+	// may lead packets by other routes than those of the main table.
+	PolicyRules int `json:"policyRules,omitempty"`
+
 	Members []string `json:"members,omitempty"` // of a room that stands for several: their names
 }
 
@@ -60,6 +64,9 @@ type Interface struct {
 	Addresses []netip.Prefix `json:"addresses"`
 	Master    string         `json:"master,omitempty"` // the bridge that it is a port of
 	VLAN      int            `json:"vlan,omitempty"`
+	// PortState is of a port what its bridge does with it: "forwarding", "blocking", ….
+	PortState string `json:"portState,omitempty"`
+	Isolated  bool   `json:"isolated,omitempty"` // it reaches no other isolated port
 	// Uplink says that a default route leaves by it, and that its other end is
 	// out of sight.
 	Uplink bool `json:"uplink,omitempty"`

@@ -42,6 +42,7 @@ func random(seed uint64) *Picture {
 	for i := range r.IntN(6) { // cables between any two rooms, and within one
 		a, b := r.IntN(len(m.Rooms)), r.IntN(len(m.Rooms))
 		x := *m.face(a, Interface{Name: fmt.Sprintf("x%d", i), Kind: "veth", MTU: 1500, Addresses: prefixList(fmt.Sprintf("10.%d.0.1/24", i)), State: []string{Up, Down, NoCarrier}[r.IntN(3)]})
+		m.Rooms[a].PolicyRules = r.IntN(3)
 		y := *m.face(b, Interface{Name: fmt.Sprintf("y%d", i), Kind: "veth", MTU: 1500, Addresses: prefixList(fmt.Sprintf("10.%d.0.2/24", i))})
 		m.Cables = append(m.Cables, Cable{Kind: "veth", A: End{m.Rooms[a].ID, x.Index, x.Name}, B: End{m.Rooms[b].ID, y.Index, y.Name}})
 	}
@@ -102,6 +103,8 @@ func TestWay(t *testing.T) {
 		{"no uplink", func(m *maker, _ *Room) { m.Rooms[0].Routes = nil }, "host has no default route: packets to the outside go no further", ""},
 		{"not forwarding", func(m *maker, _ *Room) { m.Rooms[0].Forwarding = false }, "net.ipv4.ip_forward is 0 in host: packets that are not for it go no further", ""},
 		{"snat", func(m *maker, _ *Room) { m.Outgoing[0].Kind, m.Outgoing[0].To = "snat", address("10.0.0.9") }, "", "snat: 172.17.0.2 leaves as 10.0.0.9"},
+		{"silent gateway", func(_ *maker, r *Room) { r.Routes[0].Neighbour = "failed" }, "", "default via 172.17.0.1"},
+		{"policy", func(m *maker, _ *Room) { m.Rooms[0].PolicyRules = 2 }, "", "2 policy rules more: ip rule shows them; the way may be another"},
 		{"down", func(m *maker, r *Room) { r.Interfaces[1].State = Down }, "", "172.17.0.2/16"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

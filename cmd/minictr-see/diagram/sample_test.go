@@ -106,6 +106,8 @@ func samples() map[string]*Picture {
 	m.publish(web, "tcp", 8080, 80)
 	m.publish(web, "udp", 53, 53)
 	m.container("minictr", "db", "br-shop", "172.18.0.3/16")
+	port := &m.Rooms[0].Interfaces[len(m.Rooms[0].Interfaces)-1]
+	port.PortState, port.Isolated = "blocking", true
 	m.join(web, "eth1", "br-shop", "172.18.0.2/16")
 	m.Rooms[m.container("docker", "3f1e0a2b4c5d", "docker0", "172.19.0.2/16")].Command = "nginx"
 	m.Rooms = append(m.Rooms, Room{ID: "netns:blue", Kind: KindNetns, Name: "blue", Inode: 4026532999, Interfaces: []Interface{func() Interface { l := lo(); l.State, l.Addresses = Down, nil; return l }()}})
@@ -145,7 +147,7 @@ func routers() *Picture {
 	cable(2, "direct", "10.9.0.1/30", 3, "direct", "10.9.0.2/30")
 	cable(3, "to-far", "10.3.0.1/30", 4, "eth0", "10.3.0.2/30")
 	m.Rooms[1].Routes = []Route{defaultBy("192.168.0.1", "up")}
-	m.Rooms[1].Forwarding = true
+	m.Rooms[1].Forwarding, m.Rooms[1].PolicyRules = true, 1
 	m.Rooms[2].Routes = []Route{defaultBy("10.1.1.1", "eth0")}
 	m.Rooms[2].Interfaces[2].State = NoCarrier
 	return &m.Picture

@@ -170,6 +170,9 @@ func (s *svger) portLabel(b *block, p port) string {
 	if p.cable != nil && p.cable.Count > 1 {
 		label = fmt.Sprintf("%d × %s", p.cable.Count, label)
 	}
+	if p.face.Isolated {
+		label = "isolated " + label
+	}
 	if words := stateWords(p.face); words != "" && p.face != b.face {
 		label = words + " " + label
 	}
@@ -203,6 +206,9 @@ func (s *svger) translations(q *svgRoom) {
 func (s *svger) footOf(q *svgRoom) {
 	for _, route := range routesWorth(q.Room) {
 		q.foot = append(q.foot, svgLine{routeWords(route), "faint"})
+	}
+	if words := policyWords(q.Room); words != "" {
+		q.foot = append(q.foot, svgLine{words, "faint"})
 	}
 	for _, n := range s.natOf(q.Room, nil) {
 		q.foot = append(q.foot, svgLine{"▲ " + cut(natText(n), 60), "out"})

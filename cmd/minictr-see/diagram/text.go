@@ -200,7 +200,7 @@ func (t *texter) sky(r *Room) {
 			if route.Via.IsValid() {
 				words = "gateway " + route.Via.String()
 			}
-			if route.Neighbour == "failed" || route.Neighbour == "incomplete" {
+			if route.isSilent() {
 				words += " does not answer"
 			}
 			t.canvas.write(end+1, t.y+1, t.line(piece{words, faint}))

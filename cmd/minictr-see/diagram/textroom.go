@@ -86,12 +86,15 @@ func (t *texter) extraRoutes(r *Room) (lines []line) {
 		}
 		lines = append(lines, t.routeLine(route))
 	}
+	if words := policyWords(r); words != "" {
+		lines = append(lines, t.line(piece{words, faint}))
+	}
 	return lines
 }
 
 func (t *texter) routeLine(route Route) line {
 	l := t.line(piece{routeWords(route), faint})
-	if route.Neighbour == "failed" {
+	if route.isSilent() {
 		l = append(l, t.line(piece{" (does not answer)", wrong})...)
 	}
 	return l
@@ -125,7 +128,7 @@ func (t *texter) itemOf(r *Room, b *block) *item {
 }
 
 func (t *texter) portOf(r *Room, b *block, p port) textPort {
-	q := textPort{port: p, live: p.face.State == Up}
+	q := textPort{port: p, live: stateWords(p.face) == ""}
 	if p.face == b.face {
 		q.label = t.faceLine(r, p.face)
 		if b.bridge() { // something lies on the bridge
@@ -133,6 +136,9 @@ func (t *texter) portOf(r *Room, b *block, p port) textPort {
 		}
 	} else {
 		q.label = t.line(piece{faceName(p.face), plain})
+		if p.face.Isolated {
+			q.label = append(t.line(piece{"isolated ", faint}), q.label...)
+		}
 		if !q.live {
 			q.label = append(t.line(piece{stateWords(p.face) + " ", wrong}), q.label...)
 		}
@@ -213,6 +219,9 @@ func (t *texter) sideLines(r *Room, columns int) (lines []line, anchors map[int]
 	}
 	for _, route := range routesWorth(r) {
 		add(2, t.routeLine(route))
+	}
+	if words := policyWords(r); words != "" {
+		add(2, t.line(piece{words, faint}))
 	}
 	for _, x := range t.Published {
 		if x.ToRoom == r.ID {

@@ -77,7 +77,7 @@ func (w *walker) out(r *Room) {
 			w.face(r, face)
 			w.source = addressOf(face, is6)
 		}
-		w.hop(Hop{Kind: HopRoute, Room: r.Name, Interface: face.Name, Words: routeWords(route)})
+		w.route(r, route)
 		if !first {
 			w.translate(r, face, is6)
 			w.face(r, face)
@@ -96,6 +96,21 @@ func (w *walker) out(r *Room) {
 	}
 	w.end("the way goes in a circle")
 }
+
+// route is a hop where a room decides by its routes.
+func (w *walker) route(r *Room, route Route) {
+	h := Hop{Kind: HopRoute, Room: r.Name, Interface: route.Interface, Words: routeWords(route)}
+	if face := r.Interface(route.Interface); route.isSilent() && face != nil && !face.Uplink { // of an uplink's the last hop says it
+		h.Wrong = "does not answer"
+	}
+	w.hop(h)
+	if words := policyWords(r); words != "" {
+		w.hop(Hop{Kind: HopRoute, Room: r.Name, Words: words + " shows them; the way may be another"})
+	}
+}
+
+// isSilent reports whether the gateway was asked for, and has not answered.
+func (r *Route) isSilent() bool { return r.Neighbour == "failed" || r.Neighbour == "incomplete" }
 
 // forwards is a hop where a room passes on what is not for it.
 func (w *walker) forwards(r *Room, is6 bool) bool {
@@ -149,7 +164,7 @@ func (w *walker) gateway(route Route) {
 	h := Hop{Kind: HopGateway, Words: "the internet"}
 	if route.Via.IsValid() {
 		h.Words = "gateway " + route.Via.String()
-		if route.Neighbour == "failed" || route.Neighbour == "incomplete" {
+		if route.isSilent() {
 			h.Wrong = "does not answer"
 		}
 	}

@@ -52,7 +52,7 @@ func addressWords(i *Interface) (words []string) {
 	return words
 }
 
-// stateWords says what is wrong with an interface; nothing if it is up.
+// stateWords says what is wrong with an interface; nothing if packets pass it.
 func stateWords(i *Interface) string {
 	switch i.State {
 	case Down:
@@ -60,7 +60,21 @@ func stateWords(i *Interface) string {
 	case NoCarrier:
 		return "no carrier"
 	}
+	if i.PortState != "" && i.PortState != "forwarding" {
+		return shown(i.PortState)
+	}
 	return ""
+}
+
+// policyWords warn of rules that the picture does not follow; nothing without one.
+func policyWords(r *Room) string {
+	switch r.PolicyRules {
+	case 0:
+		return ""
+	case 1:
+		return "one policy rule more: ip rule"
+	}
+	return fmt.Sprintf("%d policy rules more: ip rule", r.PolicyRules)
 }
 
 // kindOfFace is an interface's kind, where its name alone does not tell it, and what
