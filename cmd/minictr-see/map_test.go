@@ -256,7 +256,7 @@ func machineState(t *testing.T, names []string) string {
 // TestMap tries the program, each time on a host of its own.
 func TestMap(t *testing.T) {
 	kernel.RequireRoot(t)
-	kernel.RequireCommand(t, "ip", "nft", "sysctl", "bridge", "stat")
+	kernel.RequireCommand(t, "ip", "nft", "sysctl", "bridge", "stat", "setpriv")
 	kernel.Snapshot(t)
 	programs := kernel.Programs(t)
 	seed, kinds := kernel.Seed(t), kernel.LinkKinds(t)
@@ -519,6 +519,16 @@ func mapOfBadInput(t *testing.T, m *mapper) {
 		if command.ProcessState.ExitCode() != 1 || stderr.String() != c.want || stdout.Len() > 0 {
 			t.Errorf("%q: %v\n%s%s", c.args, err, stdout.String(), stderr.String())
 		}
+	}
+	c := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/proc/self/fd/0", "map", "--root=/none", "--runroot=/none")
+	program, err := os.Open(m.bin) // in a directory that is root's
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	c.Stdin = program
+	if out, err := c.CombinedOutput(); err == nil || string(out) != "minictr: read network namespaces: operation not permitted\nhint: other processes' namespaces are root's to read: sudo minictr …\n" {
+		t.Errorf("not root: %v: %s", err, out)
 	}
 	if _, err := os.Stat(m.run); !os.IsNotExist(err) {
 		t.Errorf("%s was made", m.run)

@@ -34,7 +34,11 @@ func (a *app) facts() (diagram.Facts, error) {
 	if err := a.nameContainers(f.Owners); err != nil {
 		return f, err
 	}
-	if f.Host, err = survey.Read(sources); err != nil {
+	f.Host, err = survey.Read(sources)
+	switch {
+	case err != nil && unix.Geteuid() != 0: // the library's error has lost the kernel's
+		return f, fmt.Errorf("read network namespaces: %w", unix.EPERM)
+	case err != nil:
 		return f, err
 	}
 	here := f.Host.Namespaces[0]

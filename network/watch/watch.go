@@ -74,8 +74,8 @@ func (w *Watch) Close() error {
 	return errors.Join(errs...)
 }
 
-// listen opens a netlink socket in the groups. That it hears other namespaces is
-// CAP_NET_BROADCAST's to allow; without, it hears its own.
+// listen opens a netlink socket in the groups. To hear other namespaces it needs
+// CAP_NET_BROADCAST.
 func listen(protocol int, groups []int) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
 	if err != nil {
