@@ -470,7 +470,7 @@ func mapOfHundred(t *testing.T, m *mapper) {
 	if best > 300*time.Millisecond {
 		t.Errorf("%v", best)
 	}
-	if !strings.Contains(text, "web-0 … web-99 ─ ip netns (100)") || strings.Count(text, "\n") > 30 {
+	if !strings.Contains(text, "web-0 … web-99 (100) ─ ip netns") || strings.Count(text, "\n") > 30 {
 		t.Error(text)
 	}
 	if all := m.output("--all"); strings.Count(all, "─ ip netns") != 100 {

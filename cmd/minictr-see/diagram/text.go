@@ -132,11 +132,11 @@ func (t *texter) titleWidth(r *Room) int { return t.title(r).width() + 2 }
 // title is what is written into the upper wall of a room.
 func (t *texter) title(r *Room) line {
 	l := t.line(piece{" " + shown(r.Name) + " ", title})
-	if words := kindWords(r); words != "" {
-		l = append(l, t.line(piece{"─ " + words + " ", faint})...)
-	}
 	if len(r.Members) > 0 {
 		l = append(l, t.line(piece{fmt.Sprintf("(%d) ", len(r.Members)), title})...)
+	}
+	if words := kindWords(r); words != "" {
+		l = append(l, t.line(piece{"─ " + words + " ", faint})...)
 	}
 	return l
 }
