@@ -92,7 +92,10 @@ func (f *finder) add(l *survey.Link) {
 	}
 	here := f.place(f.inside, l, Inside)
 	if l.Kind != "veth" {
-		return // the parent of a macvlan has the packets of others, too
+		if l.Kind != "" { // the parent of a macvlan has the packets of others, too
+			f.note("%s is a %s and has no cable: its packets are seen at one place", l.Name, l.Kind)
+		}
+		return
 	}
 	there, peer := f.host.Peer(f.inside, l)
 	if peer == nil {
