@@ -104,7 +104,7 @@ func (l *launch) applyOnly(steps []step.Step) error {
 		steps = l.hooks.steps(steps)
 	}
 	if l.watch.Ask != nil {
-		steps = step.Asking(steps, l.ask)
+		return l.runAsking(steps)
 	}
 	return step.Run(steps, l.watch.Step)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -40,9 +41,20 @@ type Stop struct {
 // pauses are the parent's ends of the pipes, and the child's, which the parent closes.
 type pauses struct{ announced, resume, announce, resumed int }
 
-// ask asks before a change to the host.
-func (l *launch) ask(s step.Step) error {
-	return l.watch.Ask(&Stop{Host: true, Words: s.Words(), Command: s.String(), launch: l})
+// runAsking applies steps, each after it was asked about. How long that took is not the
+// step's time.
+func (l *launch) runAsking(steps []step.Step) error {
+	var asked time.Duration
+	steps = step.Asking(steps, func(s step.Step) error {
+		begin := time.Now()
+		defer func() { asked = time.Since(begin) }()
+		return l.watch.Ask(&Stop{Host: true, Words: s.Words(), Command: s.String(), launch: l})
+	})
+	var observe step.Observer
+	if l.watch.Step != nil {
+		observe = func(s step.Step, took time.Duration, err error) { l.watch.Step(s, took-asked, err) }
+	}
+	return step.Run(steps, observe)
 }
 
 // preparePauses makes the pipes.
