@@ -34,8 +34,14 @@ func Open(places []Place, filter []bpf.Instruction, most int, judge func(Copy) b
 		}
 		c.sockets = append(c.sockets, s)
 	}
+	time.Sleep(stampDelay)
 	return c, nil
 }
+
+// stampDelay is how long the kernel takes to begin with time stamps once somebody wants
+// them: it patches its code in a work queue (net_enable_timestamp). A packet before that
+// has the time at which it is read from the socket.
+const stampDelay = 10 * time.Millisecond
 
 // Close ends the capture. A container's namespace lives as long as a socket is in it.
 func (c *Capture) Close() {

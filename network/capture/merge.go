@@ -10,11 +10,11 @@ import (
 // A Sighting is one packet, and the places that saw it, in their order.
 type Sighting struct {
 	Direction Direction
-	Copies    []Copy // the first is the earliest
+	Copies    []Copy // in the order in which the packet passes: its direction says so
 	Missed    int    // the place at the other end of the cable, which did not see it; -1: none
 }
 
-// At is when it was first seen.
+// At is when it was seen where it passes first.
 func (s *Sighting) At() time.Time { return s.Copies[0].At }
 
 // patience is how long a copy waits for its other half. Between two ends of a cable
@@ -48,7 +48,7 @@ func (m *Merger) Add(c Copy) {
 			continue
 		}
 		s.Copies, s.Missed = append(s.Copies, c), -1
-		if c.At.Before(s.At()) || c.At.Equal(s.At()) && m.first(c) {
+		if m.first(c) {
 			slices.Reverse(s.Copies)
 		}
 		m.forget(key, i)

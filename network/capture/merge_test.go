@@ -39,6 +39,7 @@ func TestMerge(t *testing.T) {
 		"told by the second first":    {[]Copy{at(veth, 2, Out, "A"), at(eth0, 1, Out, "A")}, []string{"out eth0@1 veth@2 A"}},
 		"in":                          {[]Copy{at(veth, 1, In, "A"), at(eth0, 2, In, "A")}, []string{"in veth@1 eth0@2 A"}},
 		"at one time":                 {[]Copy{at(veth, 1, Out, "A"), at(eth0, 1, Out, "A")}, []string{"out eth0@1 veth@1 A"}},
+		"clocks that disagree":        {[]Copy{at(eth0, 2, Out, "A"), at(veth, 1, Out, "A")}, []string{"out eth0@2 veth@1 A"}},
 		"lost between":                {[]Copy{at(eth0, 1, Out, "A")}, []string{"out eth0@1 !veth A"}},
 		"two alike":                   {[]Copy{at(eth0, 1, Out, "A"), at(eth0, 2, Out, "A"), at(veth, 3, Out, "A"), at(veth, 4, Out, "A")}, []string{"out eth0@1 veth@3 A", "out eth0@2 veth@4 A"}},
 		"alike, but back":             {[]Copy{at(eth0, 1, Out, "A"), at(veth, 2, In, "A")}, []string{"out eth0@1 !veth A", "in veth@2 !eth0 A"}},
