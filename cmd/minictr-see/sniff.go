@@ -217,6 +217,9 @@ func (s *sniffer) run(ended int) (err error) {
 		return err
 	}
 	defer c.Close()
+	c.Down = func(p capture.Place) {
+		fmt.Fprintf(s.err, "%s has gone down, or away\n", terminal.Visible(p.Name))
+	}
 	fmt.Fprintf(s.err, "listening on %s of %s, Ctrl-C ends it\n", placeNames(s.places), terminal.Visible(s.name))
 	watch, gone := s.untilEnd(ctx, ended)
 	err = c.Run(watch, s.show)

@@ -163,7 +163,7 @@ func (v *sniffView) print(l *sniffLine) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %-3s %-*s ", l.Time.Format("15:04:05.000000"), l.Direction, v.width, l.where())
 	if v.flags.show.verbose && len(l.Places) > 1 {
-		fmt.Fprintf(&b, "+%s ", l.Places[1].Time.Sub(l.Time).Round(100*time.Nanosecond))
+		fmt.Fprintf(&b, "+%s ", max(0, l.Places[1].Time.Sub(l.Time)).Round(100*time.Nanosecond))
 	}
 	b.WriteString(l.Text)
 	if t := l.translation(); t != "" {

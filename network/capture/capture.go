@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
 )
 
 // A Capture is sockets at several places.
@@ -14,6 +15,9 @@ type Capture struct {
 	places  []Place
 	sockets []*socket
 	judge   func(Copy) bool // of what an uplink saw; nil: all of it
+
+	// Down, when not nil, is told of a place whose link goes down or away.
+	Down func(Place)
 }
 
 // Open begins to capture at the places what the filter wants; nil wants everything.
@@ -60,7 +64,7 @@ func (c *Capture) Run(ctx context.Context, show func(*Sighting) (more bool, err 
 	stop := make(chan struct{})
 	var readers sync.WaitGroup
 	for _, s := range c.sockets {
-		readers.Go(func() { failed <- s.pump(copies, stop) })
+		readers.Go(func() { failed <- s.pump(copies, stop, c.Down, c.places[s.place]) })
 	}
 	err := c.collect(ctx, copies, failed, show)
 	close(stop)
@@ -72,11 +76,17 @@ func (c *Capture) Run(ctx context.Context, show func(*Sighting) (more bool, err 
 }
 
 // pump reads until it is told to stop, or the socket fails.
-func (s *socket) pump(to chan<- Copy, stop <-chan struct{}) error {
+func (s *socket) pump(to chan<- Copy, stop <-chan struct{}, down func(Place), place Place) error {
 	for {
 		c, err := s.read()
 		if errors.Is(err, errEnough) {
 			return nil
+		}
+		if errors.Is(err, unix.ENETDOWN) { // it may come back; then it is heard again
+			if down != nil {
+				down(place)
+			}
+			continue
 		}
 		if err != nil {
 			return err

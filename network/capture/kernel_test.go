@@ -326,6 +326,45 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
+// A link that goes down is told, once, and heard again when it is up.
+func TestDown(t *testing.T) {
+	b := newBench(t)
+	places := b.places()
+	c, err := Open(places, nil, Whole, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	down, heard := make(chan string, 10), make(chan string, 1000)
+	c.Down = func(p Place) { down <- p.Name }
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		ended <- c.Run(ctx, func(s *Sighting) (bool, error) {
+			if line := packet.NewDecoder(true).Ethernet(s.Copies[0].Bytes).Line(packet.Display{}); strings.Contains(line, "echo request") {
+				heard <- line
+			}
+			return true, nil
+		})
+	}()
+	b.ip("link set veth1 down")
+	select {
+	case name := <-down:
+		if name != "veth1" {
+			t.Errorf("%s has gone down", name)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("nobody was told")
+	}
+	b.ip("link set veth1 up")
+	b.ping("10.0.0.1")
+	time.Sleep(3 * pace)
+	cancel()
+	if err := <-ended; err != nil || len(heard) == 0 {
+		t.Errorf("after it is up again: %v, %d packets", err, len(heard))
+	}
+}
+
 // A filter that the kernel does not take is an error of opening, not silence.
 func TestOpenRefuses(t *testing.T) {
 	b := newBench(t)

@@ -108,7 +108,8 @@ func attach(fd int, filter []bpf.Instruction, most int) error {
 // errEnough says that the socket has been closed, or its time is over.
 var errEnough = errors.New("no more packets are wanted")
 
-// read waits for the next packet that is wanted. A link that is down is waited for.
+// read waits for the next packet that is wanted. ENETDOWN says, once, that the link has
+// gone down.
 func (s *socket) read() (Copy, error) {
 	conn, err := s.file.SyscallConn()
 	if err != nil {
@@ -128,8 +129,6 @@ func (s *socket) read() (Copy, error) {
 		switch {
 		case err != nil:
 			return Copy{}, errEnough
-		case errors.Is(failed, unix.ENETDOWN):
-			continue
 		case failed != nil:
 			return Copy{}, os.NewSyscallError("recvmsg", failed)
 		}
