@@ -16,14 +16,19 @@ import (
 // the bodies of RTM_NEWADDR and RTM_NEWROUTE. They can be sent back as they are.
 type Layer3 struct {
 	Netns     network.Netns `json:"netns,omitzero"`
+	Index     int           `json:"index"`
+	Link      string        `json:"link"` // its name
 	Addresses [][]byte      `json:"addresses,omitempty"`
 	Routes    [][]byte      `json:"routes,omitempty"`
 }
 
 // layer3Of reads what the link with the index has.
 func layer3Of(ns network.Netns, index int) (*Layer3, error) {
-	l := &Layer3{Netns: ns}
+	l := &Layer3{Netns: ns, Index: index}
 	return l, in(ns, func() (err error) {
+		if l.Link, err = linkName(index); err != nil {
+			return err
+		}
 		if l.Addresses, err = dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, nl.NewIfAddrmsg(unix.AF_UNSPEC)); err != nil {
 			return err
 		}
@@ -60,9 +65,13 @@ func routesOf(index int) (list [][]byte, err error) {
 
 func hops(route []byte) int { return len(attributeOf(route, unix.SizeofRtMsg, unix.RTA_GATEWAY)) }
 
-// restore gives back what is missing.
+// restore gives back what is missing. A link that is another one by now, which somebody
+// has made in its place, has what it needs.
 func (l *Layer3) restore() error {
 	return in(l.Netns, func() error {
+		if name, err := linkName(l.Index); err != nil || name != l.Link {
+			return ignoreMissing(err)
+		}
 		var errs []error
 		for _, b := range l.Addresses {
 			errs = append(errs, send(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, b))

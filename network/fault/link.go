@@ -53,15 +53,25 @@ func (e end) String() string {
 	return strings.Join(append(words, "index", strconv.Itoa(e.Index)), " ")
 }
 
-// isThere tells whether there is a link of the index and the name.
+// isThere tells whether there is a link of the name. One that somebody else has made
+// in its place is there, too.
 func (e end) isThere() (bool, error) {
-	there := false
-	err := in(e.Netns, func() error {
-		b, err := linkMessage(e.Index)
-		there = err == nil && unix.ByteSliceToString(attributeOf(b, unix.SizeofIfInfomsg, unix.IFLA_IFNAME)) == e.Name
+	l, err := linkNamed(e.Netns, e.Name)
+	return l != nil, err
+}
+
+// remove deletes the link of the host, unless it is somebody else's.
+func (e end) remove() error {
+	if name, err := linkName(e.Index); err != nil || name != e.Name {
 		return ignoreMissing(err)
-	})
-	return there, err
+	}
+	return netlink.LinkDel(linkOf(e.Index))
+}
+
+// linkName is the name of the link with the index.
+func linkName(index int) (string, error) {
+	b, err := linkMessage(index)
+	return unix.ByteSliceToString(attributeOf(b, unix.SizeofIfInfomsg, unix.IFLA_IFNAME)), err
 }
 
 // pair is a pair of virtual Ethernet devices.
@@ -157,7 +167,7 @@ func newPort(key string) uint8 {
 	return 0
 }
 
-func (s *pair) take() error { return netlink.LinkDel(linkOf(s.Host.Index)) }
+func (s *pair) take() error { return s.Host.remove() }
 
 func (s *pair) what() string { return "cable " + s.Host.Name + " to " + s.Peer.Name }
 
@@ -216,7 +226,7 @@ func (s *bridge) put() error {
 	return errors.Join(errs...)
 }
 
-func (s *bridge) take() error  { return netlink.LinkDel(linkOf(s.Link.Index)) }
+func (s *bridge) take() error  { return s.Link.remove() }
 func (s *bridge) what() string { return "bridge " + s.Link.Name }
 
 func (s *bridge) command(put bool) string {

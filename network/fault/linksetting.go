@@ -224,10 +224,17 @@ func (s *portSetting) write(value uint8) error {
 	r.AddData(message)
 	port := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
 	port.AddRtAttr(int(portKeys()[s.Key]), nl.Uint8Attr(value))
+	if s.forgets(value) {
+		port.AddRtAttr(unix.IFLA_BRPORT_FLUSH, nil)
+	}
 	r.AddData(port)
 	_, err := r.Execute(unix.NETLINK_ROUTE, 0)
 	return err
 }
+
+// forgets tells whether the bridge has to forget whom it has learnt behind the port: a
+// locked port lets those in.
+func (s *portSetting) forgets(value uint8) bool { return s.Key == "locked" && value == 1 }
 
 func (s *portSetting) put() error   { return s.write(s.Value) }
 func (s *portSetting) take() error  { return s.write(s.Was) }
@@ -242,5 +249,9 @@ func (s *portSetting) command(put bool) string {
 	if s.Key == "state" {
 		text = strconv.Itoa(int(value))
 	}
-	return fmt.Sprintf("bridge link set dev %s %s %s", s.Link, s.Key, text)
+	text = fmt.Sprintf("bridge link set dev %s %s %s", s.Link, s.Key, text)
+	if s.forgets(value) {
+		text += "\nip link set " + s.Link + " type bridge_slave fdb_flush"
+	}
+	return text
 }

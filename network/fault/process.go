@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -61,7 +62,19 @@ func (s *stopped) has() (bool, error) {
 	return state == "T", err
 }
 
-func (s *stopped) put() error   { return s.Process.signal(unix.SIGSTOP) }
+// put waits until all threads stand still: those that run now come to it later.
+func (s *stopped) put() error {
+	if err := s.Process.signal(unix.SIGSTOP); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if has, err := s.has(); has || err != nil {
+			return err
+		}
+	}
+	return nil // it will
+}
+
 func (s *stopped) take() error  { return s.Process.signal(unix.SIGCONT) }
 func (s *stopped) what() string { return "process " + strconv.Itoa(s.Process.Pid) + ", " + s.Name }
 
