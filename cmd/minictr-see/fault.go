@@ -236,12 +236,12 @@ func faultClearCommand(a *app) *cobra.Command {
 			}
 			errs := []error{err}
 			for _, name := range names {
-				if !slices.ContainsFunc(list, func(r *fault.Record) bool { return called(r, name) }) {
+				if !slices.ContainsFunc(list, func(r *fault.Record) bool { return a.called(r, name) }) {
 					errs = append(errs, fmt.Errorf("container %s has no fault", name))
 				}
 			}
 			for _, r := range list {
-				if len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return called(r, name) }) {
+				if len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return a.called(r, name) }) {
 					continue
 				}
 				if err := a.faults().Clear(r); err != nil {
@@ -256,7 +256,8 @@ func faultClearCommand(a *app) *cobra.Command {
 }
 
 // called tells whether the record is of the container of the name, or of the id, of
-// which the beginning is enough.
-func called(r *fault.Record, name string) bool {
-	return r.Container == name || len(name) >= 4 && strings.HasPrefix(r.ID, name)
+// which the beginning is enough. It may have been renamed since, or be gone.
+func (a *app) called(r *fault.Record, name string) bool {
+	c, err := a.runtime().Container(name)
+	return r.Container == name || err == nil && c.Config.ID == r.ID
 }
