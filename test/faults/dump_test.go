@@ -13,10 +13,11 @@ import (
 // of it, but what has been learnt.
 const listing = `printf 'link show\naddr show\nroute show table all\nrule show\nneigh show nud permanent\n' | ip -d -o -batch -
 printf 'route show table all\nrule show\n' | ip -6 -batch -
+[ "$2" = sysctls ] || exit 0 # of the others this says it
 printf 'link show\nfdb show\nvlan show\n' | bridge -d -batch -
 printf 'qdisc show\nfilter show dev %s ingress\n' "$1" | tc -force -batch - 2>/dev/null
 nft list ruleset
-[ "$2" != sysctls ] || grep -rs . /proc/sys/net/ipv4 /proc/sys/net/ipv6 /proc/sys/net/bridge
+grep -rs . /proc/sys/net/ipv4 /proc/sys/net/ipv6 /proc/sys/net/bridge
 true
 `
 
