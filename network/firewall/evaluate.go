@@ -92,10 +92,13 @@ func (w *walk) run(e *expression) result {
 		return result{answer: answerOf(a.u32(flags)&inverted == 0)}
 	case "dynset":
 		return w.dynset(a)
-	case "counter", "log", "notrack", "last", "objref", "dup", "flow_offload", "secmark":
+	case "notrack":
+		w.untracked = w.doubts == 0 && !w.unsure
+	case "counter", "log", "last", "objref", "dup", "flow_offload", "secmark":
 	case "reject":
 		return decided(nfDrop)
 	case "masq", "nat", "redir", "tproxy":
+		w.rewrites(e)
 		return decided(nfAccept)
 	case "queue":
 		return decided(nfQueue)

@@ -13,7 +13,8 @@ import (
 // asked for it.
 type Ruleset struct {
 	tables map[tableKey]*table
-	bases  []*chain // by hook and priority
+	bases  []*chain // of families ip, ip6 and inet, by hook and priority
+	others []*chain // of the families that only ReadEvery reads, and at the ingress of a device
 }
 
 type tableKey struct {
@@ -37,7 +38,8 @@ type chain struct {
 	kind     string // of a base chain: "filter", "nat" or "route"
 	hook     Hook
 	priority int32
-	policy   uint32 // nfAccept or nfDrop
+	policy   uint32   // nfAccept or nfDrop
+	devices  []string // of a base chain that hangs at links
 	rules    []*rule
 }
 
@@ -84,24 +86,33 @@ func familyName(family uint8) string {
 		return "ip6"
 	case unix.NFPROTO_INET:
 		return "inet"
+	case unix.NFPROTO_BRIDGE:
+		return "bridge"
+	case unix.NFPROTO_NETDEV:
+		return "netdev"
 	}
 	return fmt.Sprintf("family %d", family)
 }
 
 // Read reads all tables of families ip, ip6 and inet in the network namespace
 // of the calling thread.
-func Read() (*Ruleset, error) { return read(func(string) bool { return true }) }
+func Read() (*Ruleset, error) { return read(func(k tableKey) bool { return k.isIP() }) }
 
 // ReadForeign reads the tables that have a base chain and are not of minictr.
 // Where there are none it costs one short question to the kernel.
 func ReadForeign() (*Ruleset, error) {
-	return read(func(table string) bool { return table != "minictr" })
+	return read(func(k tableKey) bool { return k.isIP() && k.name != ours })
+}
+
+// isIP is true for the families whose hooks are those of IP packets.
+func (k tableKey) isIP() bool {
+	return k.family == unix.NFPROTO_IPV4 || k.family == unix.NFPROTO_IPV6 || k.family == unix.NFPROTO_INET
 }
 
 // attempts is how often a reading is begun again because the rules changed.
 const attempts = 10
 
-func read(wanted func(table string) bool) (r *Ruleset, err error) {
+func read(wanted func(tableKey) bool) (r *Ruleset, err error) {
 	c, err := dial()
 	if err != nil {
 		return nil, fmt.Errorf("read firewall: %w", err)
@@ -120,13 +131,13 @@ func read(wanted func(table string) bool) (r *Ruleset, err error) {
 	return r, nil
 }
 
-func (c *conn) ruleset(wanted func(table string) bool) (*Ruleset, error) {
+func (c *conn) ruleset(wanted func(tableKey) bool) (*Ruleset, error) {
 	r := &Ruleset{tables: map[tableKey]*table{}}
 	if err := c.chains(r, wanted); err != nil {
 		return nil, err
 	}
 	for key, t := range r.tables {
-		if !slices.ContainsFunc(r.bases, func(b *chain) bool { return b.table == t }) {
+		if !slices.ContainsFunc(slices.Concat(r.bases, r.others), func(b *chain) bool { return b.table == t }) {
 			delete(r.tables, key)
 			continue
 		}
@@ -140,10 +151,10 @@ func (c *conn) ruleset(wanted func(table string) bool) (*Ruleset, error) {
 	return r, nil
 }
 
-func (c *conn) chains(r *Ruleset, wanted func(table string) bool) error {
+func (c *conn) chains(r *Ruleset, wanted func(tableKey) bool) error {
 	err := c.dump(unix.NFT_MSG_GETCHAIN, unix.NFPROTO_UNSPEC, nil, func(family uint8, a attributes) {
 		key := tableKey{family, a.text(unix.NFTA_CHAIN_TABLE)}
-		if family != unix.NFPROTO_IPV4 && family != unix.NFPROTO_IPV6 && family != unix.NFPROTO_INET || !wanted(key.name) {
+		if !wanted(key) {
 			return
 		}
 		t := r.tables[key]
@@ -153,8 +164,11 @@ func (c *conn) chains(r *Ruleset, wanted func(table string) bool) error {
 		}
 		b := parseChain(t, a)
 		t.chains[b.name] = b
-		if b.base {
+		switch {
+		case b.base:
 			r.bases = append(r.bases, b)
+		case b.kind != "":
+			r.others = append(r.others, b)
 		}
 	})
 	if errors.Is(err, unix.EINVAL) { // nfnetlink without nf_tables: there are no rules
@@ -169,12 +183,13 @@ func (c *conn) chains(r *Ruleset, wanted func(table string) bool) error {
 func parseChain(t *table, a attributes) *chain {
 	c := &chain{table: t, name: a.text(unix.NFTA_CHAIN_NAME), policy: nfAccept}
 	hook := a.get(unix.NFTA_CHAIN_HOOK)
-	// An inet chain at the ingress of a device sees packets before all this.
-	if hook == nil || hook.u32(unix.NFTA_HOOK_HOOKNUM) > uint32(Postrouting) {
+	if hook == nil {
 		return c
 	}
-	c.base, c.kind = true, a.text(unix.NFTA_CHAIN_TYPE)
+	c.kind, c.devices = a.text(unix.NFTA_CHAIN_TYPE), hookDevices(hook)
 	c.hook, c.priority = Hook(hook.u32(unix.NFTA_HOOK_HOOKNUM)), int32(hook.u32(unix.NFTA_HOOK_PRIORITY))
+	// An inet chain at the ingress of a device sees packets before all this.
+	c.base = t.isIP() && c.hook <= Postrouting
 	if a.has(unix.NFTA_CHAIN_POLICY) {
 		c.policy = a.u32(unix.NFTA_CHAIN_POLICY)
 	}

@@ -39,6 +39,9 @@ type Verdict struct {
 	Handle  uint64
 	Comment string // of the rule
 	Why     string // what is not known, if Kind is Unknown: an expression
+	// Untracked is set by Chains where a rule keeps the packet from connection
+	// tracking.
+	Untracked bool
 
 	base *chain
 }
@@ -62,10 +65,7 @@ func (v Verdict) String() string {
 // nat are left out: they see only the first packet of a connection, and what
 // they do to it is in the sample already.
 func (r *Ruleset) Walk(hook Hook, p Packet) Verdict {
-	w := &walk{packet: p, network: p.network(), transport: p.transport(), mark: known(hostOrder(p.Mark)), ctMark: known(hostOrder(0))}
-	if p.State != New {
-		w.ctMark = unknown(4)
-	}
+	w := newWalk(p)
 	doubt := Verdict{Kind: Accept}
 	for _, base := range r.bases {
 		if base.hook != hook || base.kind == "nat" || !base.sees(p) {
@@ -82,8 +82,22 @@ func (r *Ruleset) Walk(hook Hook, p Packet) Verdict {
 	return doubt
 }
 
+func newWalk(p Packet) *walk {
+	w := &walk{packet: p, network: p.network(), transport: p.transport(), mark: known(hostOrder(p.Mark)), ctMark: known(hostOrder(0))}
+	if p.State != New {
+		w.ctMark = unknown(4)
+	}
+	return w
+}
+
 func (c *chain) sees(p Packet) bool {
-	return c.table.family == unix.NFPROTO_INET || (c.table.family == unix.NFPROTO_IPV6) == p.v6()
+	switch c.table.family {
+	case unix.NFPROTO_IPV4:
+		return !p.v6()
+	case unix.NFPROTO_IPV6:
+		return p.v6()
+	}
+	return true
 }
 
 // A walk is one packet on its way through the chains of a hook.
@@ -99,6 +113,8 @@ type walk struct {
 	unsure    bool   // the rule at hand may not have come this far
 	why       string // the last expression whose result is not known
 	steps     int
+	rewrite   *Rewrite // what a rule of nat made of it
+	untracked bool     // a rule keeps it from connection tracking
 }
 
 // maxSteps ends a walk through chains that jump to each other in too many ways.
@@ -107,6 +123,7 @@ const maxSteps = 1 << 20
 // An outcome is everything that may become of a packet in a chain.
 type outcome struct {
 	accept, fall bool  // fall: it reaches the end of the chain
+	by           *rule // the first that accepts
 	drop         *rule // by this rule
 	queue        *rule // a program decides
 	doubt        *rule // the first rule that may match or not, and decides something
@@ -116,6 +133,9 @@ type outcome struct {
 // add joins what may become of the packet in another chain.
 func (o *outcome) add(other outcome) {
 	o.accept = o.accept || other.accept
+	if o.by == nil {
+		o.by = other.by
+	}
 	if o.drop == nil {
 		o.drop = other.drop
 	}
@@ -151,7 +171,7 @@ func (w *walk) base(c *chain) Verdict {
 		v.Kind = Drop
 		return v.at(o.drop)
 	}
-	return Verdict{Kind: Accept}
+	return v.at(o.by)
 }
 
 // at puts the rule into the verdict; none means the policy.
@@ -214,7 +234,7 @@ func (w *walk) decide(o *outcome, r *rule, v choice) (goesOn bool) {
 			o.add(outcome{queue: r})
 			return false
 		}
-		o.accept = true // and NF_STOLEN, which no rule has
+		o.add(outcome{accept: true, by: r}) // and NF_STOLEN, which no rule has
 	}
 	return false
 }

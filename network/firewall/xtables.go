@@ -258,6 +258,7 @@ func (w *walk) target(e *expression) result {
 	case "REJECT", "TARPIT", "DELUDE", "CHAOS":
 		return decided(nfDrop)
 	case "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP", "TPROXY":
+		w.xtRewrites(name, i)
 		return decided(nfAccept)
 	case "NFQUEUE", "QUEUE":
 		return decided(nfQueue)
