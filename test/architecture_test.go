@@ -53,6 +53,7 @@ var mayImport = map[string][]string{
 	"network/packet":        {"network/packet/frames"},
 	"network/packet/frames": {},
 
+	"network/trace":              {"network", "network/firewall"},
 	"network/capture":            {"network", "network/packet", "network/packet/frames", "network/capture/pcapfilter", "network/survey"},
 	"network/capture/pcapfilter": {"network/packet/frames"},
 
@@ -141,7 +142,8 @@ var doors = map[string][]string{
 	"github.com/spf13/pflag":                 {"cmd/minictr", "cmd/minictr-see", "cmd/minictr-base/netapplet/flags"},
 	"github.com/moby/profiles/seccomp":       {"runtime/seccomp/gen/profile"},
 	"golang.org/x/net/dns/dnsmessage":        {"network/names/server", "cmd/minictr-base/netapplet/dns", "network/packet", "network/packet/frames"},
-	"golang.org/x/net/bpf":                   {"network/capture", "network/capture/pcapfilter", "cmd/minictr-see"},
+	"golang.org/x/net/bpf":                   {"network/capture", "network/capture/pcapfilter", "network/trace", "cmd/minictr-see"},
+	"github.com/cilium/ebpf":                 {"network/trace"},
 	"golang.org/x/sys":                       anyone,
 	"golang.org/x/term":                      {"runtime", "cmd/minictr", "cmd/minictr-see", "cmd/minictr-image", "cmd/minictr-base/shell", "cmd/minictr-base/files", "cmd/minictr-base/text", "cmd/minictr-base/system", "cmd/minictr-base/netapplet"},
 	"mvdan.cc/sh/v3":                         {"cmd/minictr-base/shell"},
