@@ -38,6 +38,7 @@ func commands() []command {
 		{"lab", labCommand},
 		{"map", mapCommand},
 		{"fault", faultCommand},
+		{"trace", traceCommand},
 	}
 }
 
