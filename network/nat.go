@@ -2,7 +2,6 @@ package network
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -11,8 +10,6 @@ import (
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
-
-	"github.com/minictr/minictr/runtime/step"
 )
 
 // AddFirewall puts a network into our nftables tables: that of IPv4 when the
@@ -198,53 +195,6 @@ func (s *AddFirewall) Undo() error {
 	s.made = false
 	return explain("delete firewall", s.object(),
 		s.Lease.unused(false, func() error { return removeNetwork(s.Network) }))
-}
-
-// Check asks for the elements and for the rules.
-func (s *AddFirewall) Check() error {
-	var errs []error
-	for _, f := range families() {
-		if gateway, has := s.gateways()[f]; has {
-			errs = append(errs, s.check(newTable(f), gateway))
-		}
-	}
-	return step.Fail("check firewall", s.object(), errors.Join(errs...))
-}
-
-func (s *AddFirewall) check(t table, gateway netip.Prefix) error {
-	c, err := dial(unix.NETLINK_NETFILTER)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	missing, err := c.missing(t, append([]element{layoutElement()}, s.elements(gateway)...))
-	if err != nil {
-		return err
-	}
-	for _, e := range missing {
-		return fmt.Errorf("%s is not in the set %s of table %s %s", t.keyText(e), e.set, t.family, tableName)
-	}
-	return t.checkRules()
-}
-
-// checkRules wants each chain to have its rules, and no rule in front of them.
-func (t table) checkRules() error {
-	want := map[string][]string{}
-	for _, r := range t.rules() {
-		want[r.Chain.Name] = append(want[r.Chain.Name], ruleText(r))
-	}
-	for _, chain := range t.chains() {
-		have, err := (&nftables.Conn{}).GetRules(t.table, chain)
-		if err != nil {
-			return fmt.Errorf("list chain %s: %w", chain.Name, err)
-		}
-		for i, text := range want[chain.Name] {
-			if i >= len(have) || ruleText(have[i]) != text {
-				return fmt.Errorf("chain %s of table %s %s does not have the rule: %s", chain.Name, t.family, tableName, text)
-			}
-		}
-	}
-	return nil
 }
 
 // Words says the step in plain words.
