@@ -57,6 +57,8 @@ func (w *walk) payload(a attributes) bits {
 	offset, length := int(a.u32(unix.NFTA_PAYLOAD_OFFSET)), int(a.u32(unix.NFTA_PAYLOAD_LEN))
 	var header bits
 	switch a.u32(unix.NFTA_PAYLOAD_BASE) {
+	case unix.NFT_PAYLOAD_LL_HEADER:
+		header = w.packet.frame()
 	case unix.NFT_PAYLOAD_NETWORK_HEADER:
 		header = w.network
 	case unix.NFT_PAYLOAD_TRANSPORT_HEADER:
@@ -143,6 +145,9 @@ func (p Packet) family() byte {
 }
 
 func (p Packet) etherType() uint16 {
+	if p.ARP {
+		return unix.ETH_P_ARP
+	}
 	if p.v6() {
 		return unix.ETH_P_IPV6
 	}

@@ -3,6 +3,7 @@ package firewall
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 
@@ -34,11 +35,13 @@ type Packet struct {
 	Protocol                    uint8 // unix.IPPROTO_TCP, …
 	SourcePort, DestinationPort uint16
 	State                       State
-	Reply                       bool   // goes against the direction of the connection's first packet
-	DNAT                        bool   // the destination was rewritten, as for a published port
-	SourceLocal                 bool   // the source is an address of the host
-	DestinationLocal            bool   // the destination is
-	Mark                        uint32 // what iptables and nft call the mark
+	Reply                       bool             // goes against the direction of the connection's first packet
+	DNAT                        bool             // the destination was rewritten, as for a published port
+	SourceLocal                 bool             // the source is an address of the host
+	DestinationLocal            bool             // the destination is
+	Mark                        uint32           // what iptables and nft call the mark
+	SourceMAC, DestinationMAC   net.HardwareAddr // for rules that see frames; nil: not known
+	ARP                         bool             // it is a question of ARP for Destination, and no IP
 }
 
 func (p Packet) String() string {
@@ -92,8 +95,22 @@ func (b bits) certain() bool {
 
 func port(p uint16) bits { return known(binary.BigEndian.AppendUint16(nil, p)) }
 
+// frame is the header of Ethernet.
+func (p Packet) frame() bits {
+	mac := func(a net.HardwareAddr) bits {
+		if len(a) != 6 {
+			return unknown(6)
+		}
+		return known(a)
+	}
+	return join(mac(p.DestinationMAC), mac(p.SourceMAC), known(binary.BigEndian.AppendUint16(nil, p.etherType())))
+}
+
 // network is the packet's IP header: RFC 791, RFC 8200.
 func (p Packet) network() bits {
+	if p.ARP {
+		return join(known([]byte{0, 1, 0x08, 0, 6, 4, 0, 1}), unknown(20))
+	}
 	if p.v6() {
 		return join(known([]byte{0x60, 0, 0, 0}), unknown(2), known([]byte{p.Protocol, ttl}),
 			known(p.Source.AsSlice()), known(p.Destination.AsSlice()))
@@ -104,6 +121,9 @@ func (p Packet) network() bits {
 
 // transport is the header behind it.
 func (p Packet) transport() bits {
+	if p.ARP {
+		return bits{}
+	}
 	switch p.Protocol {
 	case unix.IPPROTO_TCP:
 		const syn, ack = 0x02, 0x10

@@ -90,6 +90,8 @@ func familyName(family uint8) string {
 		return "bridge"
 	case unix.NFPROTO_NETDEV:
 		return "netdev"
+	case unix.NFPROTO_ARP:
+		return "arp"
 	}
 	return fmt.Sprintf("family %d", family)
 }
