@@ -63,6 +63,8 @@ func (l *Link) attribute(kind uint16, b []byte) {
 		l.TxQueue = int(number32(b))
 	case unix.IFLA_QDISC:
 		l.Qdisc = text(b)
+	case unix.IFLA_PROTO_DOWN:
+		l.Held = number8(b) != 0
 	case unix.IFLA_XDP:
 		nested(b, func(kind uint16, b []byte) { l.XDP = l.XDP || kind == unix.IFLA_XDP_ATTACHED && number8(b) != 0 })
 	case unix.IFLA_PROP_LIST:
@@ -185,6 +187,12 @@ func (p *BridgePort) attribute(kind uint16, b []byte) {
 		p.Learning = flag
 	case unix.IFLA_BRPORT_UNICAST_FLOOD:
 		p.Flood = flag
+	case unix.IFLA_BRPORT_BCAST_FLOOD:
+		p.Broadcast = flag
+	case unix.IFLA_BRPORT_MCAST_FLOOD:
+		p.Multicast = flag
+	case unix.IFLA_BRPORT_LOCKED:
+		p.Locked = flag
 	case unix.IFLA_BRPORT_GUARD:
 		p.Guard = flag
 	case unix.IFLA_BRPORT_PROTECT:
@@ -223,15 +231,26 @@ func (c *conn) portVLANs(n *Netns) error {
 			return errShort
 		}
 		l := n.Link(int(nl.DeserializeIfInfomsg(m).Index))
-		if l == nil || l.Port == nil {
+		if l == nil || l.Port == nil && l.Bridge == nil {
 			return nil
 		}
 		return attributes(m, unix.SizeofIfInfomsg, func(kind uint16, b []byte) {
-			if kind == unix.IFLA_AF_SPEC {
+			switch {
+			case kind != unix.IFLA_AF_SPEC:
+			case l.Port != nil:
 				nested(b, l.Port.vlan)
+			default:
+				nested(b, l.Bridge.vlan)
 			}
 		})
 	}, nl.NewIfInfomsg(unix.AF_BRIDGE), nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(filterVLAN)))
+}
+
+// vlan notes the PVID of the bridge itself.
+func (b *Bridge) vlan(kind uint16, v []byte) {
+	if kind == bridgeVLANInfo && len(v) >= 4 && number16(v)&vlanPVID != 0 {
+		b.PVID = number16(v[2:])
+	}
 }
 
 func (p *BridgePort) vlan(kind uint16, b []byte) {

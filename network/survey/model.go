@@ -54,6 +54,7 @@ type Link struct {
 	Up       bool   // switched on: IFF_UP
 	Running  bool   // there is a carrier: IFF_LOWER_UP
 	NoARP    bool   // IFF_NOARP
+	Held     bool   // somebody keeps its carrier off: IFLA_PROTO_DOWN
 	State    string // the operational state, RFC 2863: "up", "down", "lowerlayerdown", "unknown", …
 	Master   int    // the index of the bridge or bond it is a port of; 0 for none
 	TxQueue  int    // packets
@@ -95,6 +96,7 @@ type Bridge struct {
 	STP           bool
 	VLANFiltering bool
 	DefaultPVID   uint16
+	PVID          uint16        // of the bridge itself, where it filters by VLAN
 	Ageing        time.Duration // after which a MAC is forgotten
 }
 
@@ -107,7 +109,10 @@ type BridgePort struct {
 	Hairpin   bool
 	Isolated  bool
 	Learning  bool
-	Flood     bool
+	Flood     bool // of frames whose receiver it does not know
+	Broadcast bool // frames to everybody are sent there
+	Multicast bool // and those to groups
+	Locked    bool // only known senders may send
 	Guard     bool
 	RootBlock bool
 	ProxyARP  bool

@@ -186,6 +186,31 @@ var views = map[string]func(t *testing.T, n *Netns) (want, have []string){
 	},
 }
 
+// TestPortFlags: what bridge link set says of a port is read.
+func TestPortFlags(t *testing.T) {
+	kernel.RequireRoot(t)
+	kernel.InNetns(t)
+	for _, line := range []string{"add br0 type bridge", "add veth1 type veth peer name veth2", "set veth1 master br0"} {
+		command(t, "ip", append([]string{"link"}, strings.Fields(line)...)...)
+	}
+	flags := map[string]func(*BridgePort) bool{
+		"locked": func(p *BridgePort) bool { return p.Locked }, "bcast_flood": func(p *BridgePort) bool { return p.Broadcast },
+		"mcast_flood": func(p *BridgePort) bool { return p.Multicast }, "flood": func(p *BridgePort) bool { return p.Flood }, "isolated": func(p *BridgePort) bool { return p.Isolated },
+	}
+	for name, flag := range flags {
+		for _, value := range []string{"off", "on"} {
+			command(t, "bridge", "link", "set", "dev", "veth1", name, value)
+			n, err := ReadOne(Here())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := flag(n.LinkNamed("veth1").Port); got != (value == "on") {
+				t.Errorf("%s %s: %v", name, value, got)
+			}
+		}
+	}
+}
+
 func or[T comparable](v, otherwise T) T {
 	var zero T
 	if v == zero {
