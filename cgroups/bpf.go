@@ -76,7 +76,10 @@ const maxAttached = 64
 
 // attachedPrograms returns the ids of the device programs attached to the group
 // itself.
-func attachedPrograms(group int) ([]uint32, error) {
+func attachedPrograms(group int) ([]uint32, error) { return attachedOf(group, unix.BPF_CGROUP_DEVICE) }
+
+// attachedOf is the same for programs of another kind.
+func attachedOf(group int, kind uint32) ([]uint32, error) {
 	ids := make([]uint32, maxAttached)
 	var pinned runtime.Pinner
 	defer pinned.Unpin()
@@ -90,7 +93,7 @@ func attachedPrograms(group int) ([]uint32, error) {
 		programFlags, linkIDs, linkFlags      uint64
 		revision                              uint64
 	}{
-		target: uint32(group), kind: unix.BPF_CGROUP_DEVICE,
+		target: uint32(group), kind: kind,
 		ids: uint64(uintptr(unsafe.Pointer(&ids[0]))), count: maxAttached,
 	}
 	// Older kernels refuse a struct that is longer than theirs unless the rest
