@@ -47,6 +47,9 @@ var mayImport = map[string][]string{
 
 	// They read what is there, for the commands that show it.
 	"network/survey": {"network"},
+	// It finds the cause why a container's network does not work.
+	"network/doctor": {"network", "network/firewall", "network/names", "network/namespaces", "network/survey", "runtime/step"},
+
 	// It reads which namespaces there are, and who is in them.
 	"network/namespaces": {},
 	// It reads frames; the sniffers of the host and of minictr/base print by it.
@@ -122,7 +125,6 @@ var mayImport = map[string][]string{
 
 	"test/kernel": {},
 	"test/lab":    {},
-	"test/faults": {"network/fault"},
 	"test/report": {},
 	"test/bench":  {},
 	"test":        {},
@@ -130,7 +132,7 @@ var mayImport = map[string][]string{
 
 // doors names, for each module of others, the packages that may import it.
 var doors = map[string][]string{
-	"github.com/vishvananda/netlink":         {"network", "network/survey", "network/netnsdir", "network/fault"},
+	"github.com/vishvananda/netlink":         {"network", "network/survey", "network/netnsdir", "network/fault", "network/doctor"},
 	"github.com/vishvananda/netns":           {"network", "network/survey"},
 	"github.com/google/nftables":             {"network", "network/fault"},
 	"github.com/mdlayher/netlink":            {"network", "cmd/minictr-base/netapplet/rtnl", "cmd/minictr-base/netapplet/ip", "cmd/minictr-base/netapplet/ss"},
@@ -141,7 +143,7 @@ var doors = map[string][]string{
 	"github.com/spf13/cobra":                 {"cmd/minictr", "cmd/minictr-see"},
 	"github.com/spf13/pflag":                 {"cmd/minictr", "cmd/minictr-see", "cmd/minictr-base/netapplet/flags"},
 	"github.com/moby/profiles/seccomp":       {"runtime/seccomp/gen/profile"},
-	"golang.org/x/net/dns/dnsmessage":        {"network/names/server", "cmd/minictr-base/netapplet/dns", "network/packet", "network/packet/frames"},
+	"golang.org/x/net/dns/dnsmessage":        {"network/names/server", "network/doctor", "cmd/minictr-base/netapplet/dns", "network/packet", "network/packet/frames"},
 	"golang.org/x/net/bpf":                   {"network/capture", "network/capture/pcapfilter", "network/trace", "cmd/minictr-see"},
 	"github.com/cilium/ebpf":                 {"network/trace"},
 	"golang.org/x/sys":                       anyone,
