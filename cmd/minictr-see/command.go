@@ -39,6 +39,7 @@ func commands() []command {
 		{"map", mapCommand},
 		{"fault", faultCommand},
 		{"trace", traceCommand},
+		{"doctor", doctorCommand},
 	}
 }
 

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/minictr/minictr/cmd/terminal"
+	"github.com/minictr/minictr/network/doctor"
+	"github.com/minictr/minictr/runtime"
+)
+
+// A doctoring is one call of doctor.
+type doctoring struct {
+	*app
+	to             string
+	fix, yes, json bool
+	quiet          bool
+}
+
+func doctorCommand(a *app) *cobra.Command {
+	d := &doctoring{app: a}
+	c := &cobra.Command{
+		Use:   "doctor [CONTAINER] [--to ADDRESS[:PORT]] [--fix [--yes]] [--quiet] [--json]",
+		Short: "find the one cause why a container's network does not work",
+		Long: `Walks the chain of a container's networking, from its process by the cable and the
+bridge out of the host, in the order in which a person would, and names one root cause:
+what is wrong, why it matters, the command that shows it by hand and the one that cures it.
+Without CONTAINER it looks at the host and at every running container. It changes nothing
+but with --fix. The exit code is 0 for a healthy network and 1 for a fault.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return d.run(args) },
+	}
+	f := c.Flags()
+	f.StringVar(&d.to, "to", "", "look at the way to this address, and try it: ADDRESS for a ping, ADDRESS:PORT for TCP")
+	f.BoolVar(&d.fix, "fix", false, "repair what is minictr's own; ask before anything else is touched")
+	f.BoolVarP(&d.yes, "yes", "y", false, "with --fix: do not ask")
+	f.BoolVarP(&d.quiet, "quiet", "q", false, "print only what is wrong")
+	f.BoolVar(&d.json, "json", false, "print JSON")
+	return c
+}
+
+func (d *doctoring) run(args []string) error {
+	if d.yes && !d.fix {
+		return usageError{errors.New("--yes answers what --fix asks; it says nothing without it")}
+	}
+	if len(args) == 0 {
+		if d.to != "" || d.fix {
+			return usageError{errors.New("--to and --fix need a CONTAINER")}
+		}
+		return d.host()
+	}
+	c, err := d.runtime().Container(args[0])
+	if err != nil {
+		return err
+	}
+	if c.Status != runtime.Running {
+		return &runtime.NotRunningError{Name: args[0]}
+	}
+	r, err := d.look(c)
+	if err != nil {
+		return err
+	}
+	if d.fix && !r.Healthy {
+		return d.cure(c, r)
+	}
+	if d.json {
+		err = d.printJSON(r)
+	} else {
+		d.print(r)
+	}
+	if err == nil && !r.Healthy {
+		d.code = 1
+	}
+	return err
+}
+
+// look reads and judges.
+func (d *doctoring) look(c *runtime.Container) (*doctor.Report, error) {
+	all, err := d.patients()
+	if err != nil {
+		return nil, err
+	}
+	request := doctor.Request{Runroot: d.runroot}
+	if d.to != "" {
+		if request.Target, err = doctor.ParseTarget(d.to); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range all {
+		if p.id == c.Config.ID {
+			request.Patient = p.Patient
+		} else {
+			request.Others = append(request.Others, p.Patient)
+		}
+	}
+	if request.Patient.Name == "" { // it has just ended
+		return nil, &runtime.NotRunningError{Name: c.Config.Name}
+	}
+	return doctor.Look(request)
+}
+
+// A hostReport is that of the host and of all that run on it.
+type hostReport struct {
+	Healthy    bool             `json:"healthy"`
+	Cause      *doctor.Finding  `json:"cause,omitempty"`
+	Checks     []doctor.Finding `json:"checks"`
+	Containers []*doctor.Report `json:"containers"`
+}
+
+// host looks at the host and at every running container.
+func (d *doctoring) host() error {
+	all, err := d.patients()
+	if err != nil {
+		return err
+	}
+	var list []doctor.Patient
+	for _, p := range all {
+		list = append(list, p.Patient)
+	}
+	survey, err := doctor.Survey(list)
+	if err != nil {
+		return err
+	}
+	own, err := doctor.Look(doctor.Request{Runroot: d.runroot, Survey: survey})
+	if err != nil {
+		return err
+	}
+	report := &hostReport{Healthy: own.Healthy, Cause: own.Cause, Checks: own.Checks, Containers: []*doctor.Report{}}
+	for i := range list {
+		others := append(append([]doctor.Patient{}, list[:i]...), list[i+1:]...)
+		r, err := doctor.Look(doctor.Request{Runroot: d.runroot, Survey: survey, Patient: list[i], Others: others})
+		if err != nil {
+			return err
+		}
+		report.Containers = append(report.Containers, r)
+		if !r.Healthy {
+			report.Healthy = false
+			if report.Cause == nil {
+				report.Cause = r.Cause
+			}
+		}
+	}
+	if !report.Healthy {
+		d.code = 1
+	}
+	if d.json {
+		return d.printJSON(report)
+	}
+	d.printHost(report)
+	return nil
+}
+
+func (d *doctoring) printJSON(v any) error { return terminal.JSON(d.out, v) }
+
+// rounds is how often what is wrong is looked at anew: behind one cause there may be
+// another.
+const rounds = 8
+
+// cure repairs cause after cause, and looks again after each.
+func (d *doctoring) cure(c *runtime.Container, r *doctor.Report) error {
+	tried := map[string]bool{}
+	for range rounds {
+		f := r.Cause
+		key := string(f.Check) + f.What
+		if tried[key] || len(f.Remedies) == 0 {
+			break
+		}
+		tried[key] = true
+		fmt.Fprintf(d.out, "cause: %s\n", terminal.OneLine(sentence(*f)))
+		if !f.Ours && !d.agreed(f) {
+			break
+		}
+		for _, line := range f.Cure {
+			fmt.Fprintf(d.out, "  $ %s\n", indent(line))
+		}
+		if err := f.Repair(d.shell, d.reload); err != nil {
+			d.warn(err)
+		}
+		var err error
+		if r, err = d.look(c); err != nil {
+			return err
+		}
+		if r.Healthy {
+			fmt.Fprintf(d.out, "%s is well again\n", c.Config.Name)
+			return nil
+		}
+	}
+	fmt.Fprintf(d.out, "left: %s\n", terminal.OneLine(sentence(*r.Cause)))
+	for _, line := range r.Cause.Cure {
+		fmt.Fprintf(d.out, "  cure: %s\n", indent(line))
+	}
+	d.code = 1
+	return nil
+}
+
+// agreed asks before something that is not minictr's is touched.
+func (d *doctoring) agreed(f *doctor.Finding) bool {
+	if d.yes {
+		return true
+	}
+	for _, line := range f.Cure {
+		fmt.Fprintf(d.out, "  $ %s\n", indent(line))
+	}
+	fmt.Fprint(d.out, "this is not minictr's own; do it? [y/N] ")
+	answer, err := bufio.NewReader(d.in).ReadString('\n')
+	if err != nil { // nobody is there to answer
+		fmt.Fprintln(d.out)
+	}
+	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(answer)), "y")
+}
+
+// shell runs a command as who types it would.
+func (d *doctoring) shell(command string) error {
+	c := exec.Command("sh", "-ec", command)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", command, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func (d *doctoring) reload() error { return d.runtime().ReloadNetworks(runtime.Watch{}) }
+
+// indent keeps a command of several lines together.
+func indent(text string) string { return strings.ReplaceAll(text, "\n", "\n    ") }
+
+// selfSeccomp is how many seccomp filters this process has, which containers inherit.
+func selfSeccomp() int {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		if _, err := fmt.Sscanf(line, "Seccomp_filters: %d", &n); err == nil {
+			return n
+		}
+	}
+	return n
+}
