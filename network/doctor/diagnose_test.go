@@ -442,7 +442,7 @@ func TestWrongHosts(t *testing.T) {
 	p := Patient{Network: well().Network, Hostnames: []string{"web", "web.lan"}}
 	for text, want := range map[string]int{
 		"127.0.0.1 localhost\n172.17.0.2 web\n": 0, "203.0.113.1 web\n172.17.0.2 web\n": 1, "172.17.0.2 web\n203.0.113.1 web\n": 0,
-		"# 203.0.113.1 web\n": 0, "203.0.113.1 other\n": 0, "203.0.113.1 x web.lan # y": 1, "nonsense web\n": 0, "127.0.1.1 web\n": 0,
+		"# 203.0.113.1 web\n": 0, "203.0.113.1 other\n": 0, "203.0.113.1 x web.lan # y": 1, "nonsense web\n": 0, "127.0.1.1 web\n": 0, "203.0.113.1\tweb\n": 1,
 	} {
 		if got := wrongHosts(text, p); len(got) != want {
 			t.Errorf("%q: %q", text, got)

@@ -26,6 +26,11 @@ func Survey(patients []Patient) (*survey.Host, error) {
 		sources = append(sources, survey.Source{Path: ns.Path, Inode: ns.Inode})
 		for _, e := range p.Network.Endpoints {
 			ours[e.Network.Bridge] = true
+			if e.Network.Driver != network.MacvlanDriver {
+				// Without a question the kernel may notice a cable a second later. Where
+				// there is none, that is a finding.
+				_ = (&network.SyncCarrier{Host: e.Interface.Host, Bridge: e.Network.Bridge}).Apply()
+			}
 		}
 	}
 	h, err := survey.Read(sources)

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -208,7 +207,7 @@ func (f *Facts) collect(sent []question) {
 
 // read reads what the container's resolv.conf(5) and hosts(5) say.
 func (r *Resolv) read(p Patient) {
-	file, err := openIn(p.Pid, "etc/resolv.conf")
+	file, err := openIn(p.Pid, "etc/resolv.conf", unix.O_RDONLY)
 	if err != nil {
 		r.Missing, r.Err = errors.Is(err, unix.ENOENT), err
 	} else {
@@ -219,7 +218,7 @@ func (r *Resolv) read(p Patient) {
 		return
 	}
 	r.Want, r.Custom = p.Network.NameServers(), p.Resolv
-	if file, err = openIn(p.Pid, "etc/hosts"); err != nil { // without one nothing is hidden
+	if file, err = openIn(p.Pid, "etc/hosts", unix.O_RDONLY); err != nil { // without one nothing is hidden
 		return
 	}
 	text, err := readSome(file)
@@ -228,20 +227,14 @@ func (r *Resolv) read(p Patient) {
 	}
 }
 
-// readSome reads no more of a file of a container than such a file has.
-func readSome(file io.ReadCloser) ([]byte, error) {
-	const most = 1 << 20
-	text, err := io.ReadAll(io.LimitReader(file, most))
-	return text, errors.Join(err, file.Close())
-}
-
 // wrongHosts are the lines that give a name of the container's own an address that it
 // does not have, and are the first to do so.
 func wrongHosts(text string, p Patient) (wrong []string) {
 	seen := map[string]bool{}
 	for line := range strings.Lines(text) {
-		line, _, _ = strings.Cut(line, "#")
-		words := strings.Fields(line)
+		line = strings.TrimSuffix(line, "\n")
+		said, _, _ := strings.Cut(line, "#")
+		words := strings.Fields(said)
 		if len(words) < 2 {
 			continue
 		}
@@ -256,7 +249,7 @@ func wrongHosts(text string, p Patient) (wrong []string) {
 			}
 			seen[key] = true
 			if !a.IsLoopback() && !ownAddress(p.Network, a) {
-				wrong = append(wrong, strings.Join(words, " "))
+				wrong = append(wrong, line)
 			}
 		}
 	}

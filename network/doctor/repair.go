@@ -23,6 +23,8 @@ func (r Remedy) do(run func(command string) error, reload func() error) error {
 		return reload()
 	case r.Renew != nil:
 		return r.Renew.Renew()
+	case r.rewrite != nil:
+		return r.rewrite.do()
 	case r.Step != nil:
 		return apply(r.Step)
 	}

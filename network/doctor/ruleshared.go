@@ -242,15 +242,15 @@ func (d *diagnosis) resolver() {
 	r := d.Resolv
 	want := addressesText(r.Want)
 	fix := func() []Remedy {
-		text := ""
-		for _, a := range r.Want {
-			text += "nameserver " + a.String() + `\n`
-		}
-		return sh(fmt.Sprintf("printf '%soptions ndots:0\\n' > /proc/%d/root/etc/resolv.conf", text, d.Pid))
+		text := network.Resolver{Servers: r.Want, Options: []string{"ndots:0"}}.String()
+		return []Remedy{{
+			Command: d.exec("printf " + step.Quote(strings.ReplaceAll(text, "\n", `\n`)) + " > /etc/resolv.conf"),
+			rewrite: &rewriting{d.Pid, "etc/resolv.conf", func(string) string { return text }},
+		}}
 	}
 	f := Finding{
 		Check: "resolv-conf", Object: "/etc/resolv.conf", Why: "programs ask for names whom this file says; only the name server of its network, " + want + ", knows the containers",
-		Show: fmt.Sprintf("cat /proc/%d/root/etc/resolv.conf", d.Pid), Ours: true,
+		Show: "minictr exec " + d.Name + " cat /etc/resolv.conf", Ours: true,
 	}
 	switch {
 	case d.Pid == 0 || len(r.Want) == 0:
@@ -272,9 +272,12 @@ func (d *diagnosis) resolver() {
 	}
 	for _, line := range r.Hosts {
 		d.fault(Finding{
-			Check: "nsswitch", Object: "/etc/hosts", What: "it gives the container's own name another address: " + line, Ours: true,
-			Why: "the file is asked before any name server", Show: fmt.Sprintf("cat /proc/%d/root/etc/hosts", d.Pid),
-			Remedies: sh(fmt.Sprintf("f=/proc/%d/root/etc/hosts; grep -vxF %s $f > /tmp/hosts.$$; cat /tmp/hosts.$$ > $f; rm /tmp/hosts.$$", d.Pid, step.Quote(line))),
+			Check: "nsswitch", Object: "/etc/hosts", What: "it gives the container's own name another address: " + strings.Join(strings.Fields(line), " "), Ours: true,
+			Why: "the file is asked before any name server", Show: "minictr exec " + d.Name + " cat /etc/hosts",
+			Remedies: []Remedy{{
+				Command: d.exec("t=$(grep -vxF " + step.Quote(line) + ` /etc/hosts); echo "$t" > /etc/hosts`),
+				rewrite: &rewriting{d.Pid, "etc/hosts", func(old string) string { return strings.Replace(old, line+"\n", "", 1) }},
+			}},
 		})
 	}
 	if len(r.Hosts) == 0 {
@@ -283,6 +286,11 @@ func (d *diagnosis) resolver() {
 	for _, s := range d.Names {
 		d.server(s)
 	}
+}
+
+// exec is a command for the container's own shell.
+func (d *diagnosis) exec(command string) string {
+	return "minictr exec " + d.Name + " sh -c " + step.Quote(command)
 }
 
 func addressesText(list []netip.Addr) string {
