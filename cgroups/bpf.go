@@ -104,6 +104,13 @@ func attachedOf(group int, kind uint32) ([]uint32, error) {
 	return ids[:min(int(attr.count), maxAttached)], nil
 }
 
+// detachProgram takes a program off a group.
+func detachProgram(group, program int, kind uint32) error {
+	attr := struct{ target, program, kind uint32 }{uint32(group), uint32(program), kind}
+	_, err := bpf(unix.BPF_PROG_DETACH, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	return err
+}
+
 func programByID(id uint32) (int, error) {
 	attr := struct{ id, next, flags uint32 }{id: id}
 	return bpf(unix.BPF_PROG_GET_FD_BY_ID, unsafe.Pointer(&attr), unsafe.Sizeof(attr))

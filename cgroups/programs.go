@@ -2,6 +2,7 @@ package cgroups
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,26 @@ func NetworkPrograms(dir string) ([]Program, error) {
 		}
 	}
 	return list, nil
+}
+
+// Detach takes the program off the group of the directory, as bpftool cgroup detach does.
+func (p Program) Detach(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close() // a directory: nothing is lost with it
+	program, err := programByID(p.ID)
+	if err != nil {
+		return os.NewSyscallError("bpf(BPF_PROG_GET_FD_BY_ID)", err)
+	}
+	defer closeFile(program)
+	for _, place := range networkPlaces() {
+		if place.name == p.Attach {
+			return os.NewSyscallError("bpf(BPF_PROG_DETACH)", detachProgram(int(f.Fd()), program, place.kind))
+		}
+	}
+	return fmt.Errorf("detach program %d: no such place: %s", p.ID, p.Attach)
 }
 
 // networkPlaces are the places of linux/bpf.h, enum bpf_attach_type.

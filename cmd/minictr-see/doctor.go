@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/minictr/minictr/cgroups"
 	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/network/doctor"
 	"github.com/minictr/minictr/runtime"
@@ -35,6 +36,12 @@ Without CONTAINER it looks at the host and at every running container. It change
 but with --fix. The exit code is 0 for a healthy network and 1 for a fault.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return d.run(args) },
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return a.runningNames(), cobra.ShellCompDirectiveNoFileComp
+		},
 	}
 	f := c.Flags()
 	f.StringVar(&d.to, "to", "", "look at the way to this address, and try it: ADDRESS for a ping, ADDRESS:PORT for TCP")
@@ -49,25 +56,25 @@ func (d *doctoring) run(args []string) error {
 	if d.yes && !d.fix {
 		return usageError{errors.New("--yes answers what --fix asks; it says nothing without it")}
 	}
+	if d.fix && d.json {
+		return usageError{errors.New("--fix tells what it does in words; there is no --json of it")}
+	}
 	if len(args) == 0 {
 		if d.to != "" || d.fix {
 			return usageError{errors.New("--to and --fix need a CONTAINER")}
 		}
 		return d.host()
 	}
-	c, err := d.runtime().Container(args[0])
+	id, err := d.find(args[0])
 	if err != nil {
 		return err
 	}
-	if c.Status != runtime.Running {
-		return &runtime.NotRunningError{Name: args[0]}
-	}
-	r, err := d.look(c)
+	r, err := d.look(id, args[0])
 	if err != nil {
 		return err
 	}
 	if d.fix && !r.Healthy {
-		return d.cure(c, r)
+		return d.cure(id, r)
 	}
 	if d.json {
 		err = d.printJSON(r)
@@ -80,9 +87,30 @@ func (d *doctoring) run(args []string) error {
 	return err
 }
 
+// find finds the running container, or the adopted namespace, that the word means.
+func (d *doctoring) find(word string) (id string, err error) {
+	c, err := d.runtime().Container(word)
+	if is[*runtime.NotFoundError](err) {
+		adopted, listErr := d.runtime().Adoptions()
+		for _, a := range adopted {
+			if a.Network.Netns.Name == word {
+				return a.ID, nil
+			}
+		}
+		return "", errors.Join(err, listErr)
+	}
+	if err != nil {
+		return "", err
+	}
+	if c.Status != runtime.Running {
+		return "", &runtime.NotRunningError{Name: word}
+	}
+	return c.Config.ID, nil
+}
+
 // look reads and judges.
-func (d *doctoring) look(c *runtime.Container) (*doctor.Report, error) {
-	all, err := d.patients()
+func (d *doctoring) look(id, word string) (*doctor.Report, error) {
+	all, err := d.patients(id)
 	if err != nil {
 		return nil, err
 	}
@@ -93,14 +121,14 @@ func (d *doctoring) look(c *runtime.Container) (*doctor.Report, error) {
 		}
 	}
 	for _, p := range all {
-		if p.id == c.Config.ID {
+		if p.id == id {
 			request.Patient = p.Patient
 		} else {
 			request.Others = append(request.Others, p.Patient)
 		}
 	}
 	if request.Patient.Name == "" { // it has just ended
-		return nil, &runtime.NotRunningError{Name: c.Config.Name}
+		return nil, &runtime.NotRunningError{Name: word}
 	}
 	return doctor.Look(request)
 }
@@ -115,7 +143,7 @@ type hostReport struct {
 
 // host looks at the host and at every running container.
 func (d *doctoring) host() error {
-	all, err := d.patients()
+	all, err := d.patients("")
 	if err != nil {
 		return err
 	}
@@ -134,7 +162,7 @@ func (d *doctoring) host() error {
 	report := &hostReport{Healthy: own.Healthy, Cause: own.Cause, Checks: own.Checks, Containers: []*doctor.Report{}}
 	for i := range list {
 		others := append(append([]doctor.Patient{}, list[:i]...), list[i+1:]...)
-		r, err := doctor.Look(doctor.Request{Runroot: d.runroot, Survey: survey, Patient: list[i], Others: others})
+		r, err := doctor.Look(doctor.Request{Runroot: d.runroot, Survey: survey, Patient: list[i], Others: others, NoUpstream: true})
 		if err != nil {
 			return err
 		}
@@ -163,7 +191,7 @@ func (d *doctoring) printJSON(v any) error { return terminal.JSON(d.out, v) }
 const rounds = 8
 
 // cure repairs cause after cause, and looks again after each.
-func (d *doctoring) cure(c *runtime.Container, r *doctor.Report) error {
+func (d *doctoring) cure(id string, r *doctor.Report) error {
 	tried := map[string]bool{}
 	for range rounds {
 		f := r.Cause
@@ -179,15 +207,15 @@ func (d *doctoring) cure(c *runtime.Container, r *doctor.Report) error {
 		for _, line := range f.Cure {
 			fmt.Fprintf(d.out, "  $ %s\n", indent(line))
 		}
-		if err := f.Repair(d.shell, d.reload); err != nil {
+		if err := f.Repair(doctor.Hands{Run: d.shell, Reload: d.reload, Detach: detach}); err != nil {
 			d.warn(err)
 		}
 		var err error
-		if r, err = d.look(c); err != nil {
+		if r, err = d.look(id, r.Container); err != nil {
 			return err
 		}
 		if r.Healthy {
-			fmt.Fprintf(d.out, "%s is well again\n", c.Config.Name)
+			fmt.Fprintf(d.out, "%s is well again\n", r.Container)
 			return nil
 		}
 	}
@@ -226,6 +254,10 @@ func (d *doctoring) shell(command string) error {
 }
 
 func (d *doctoring) reload() error { return d.runtime().ReloadNetworks(runtime.Watch{}) }
+
+func detach(f doctor.Filter) error {
+	return cgroups.Program{Attach: f.Attach, ID: f.ID}.Detach(f.Cgroup)
+}
 
 // indent keeps a command of several lines together.
 func indent(text string) string { return strings.ReplaceAll(text, "\n", "\n    ") }

@@ -18,8 +18,9 @@ type patient struct {
 	doctor.Patient
 }
 
-// patients are the running containers and the adopted namespaces.
-func (d *doctoring) patients() ([]patient, error) {
+// patients are the running containers and the adopted namespaces. BPF programs are looked
+// for at the container with the id, or at all for none.
+func (d *doctoring) patients(id string) ([]patient, error) {
 	containers, err := d.runtime().List()
 	if err != nil {
 		return nil, err
@@ -32,7 +33,11 @@ func (d *doctoring) patients() ([]patient, error) {
 	inherited := selfSeccomp()
 	for _, c := range containers {
 		if c.Status == runtime.Running {
-			list = append(list, patientOf(c, containers, adopted, inherited))
+			p := patientOf(c, containers, adopted, inherited)
+			if id == "" || id == c.Config.ID {
+				p.filters()
+			}
+			list = append(list, p)
 		}
 	}
 	for _, a := range adopted {
@@ -53,6 +58,12 @@ func patientOf(c *runtime.Container, all []*runtime.Container, adopted []*runtim
 		p.Resolv = p.Resolv || m.Destination == "/etc/resolv.conf"
 	}
 	p.Cgroups = groups(c)
+	p.join(c, all, adopted)
+	return p
+}
+
+// filters looks for BPF programs on its cgroups.
+func (p *patient) filters() {
 	for _, dir := range p.Cgroups {
 		programs, err := cgroups.NetworkPrograms(dir)
 		if err != nil { // it has just ended, or the kernel has no such question
@@ -62,8 +73,6 @@ func patientOf(c *runtime.Container, all []*runtime.Container, adopted []*runtim
 			p.Filters = append(p.Filters, doctor.Filter{Cgroup: dir, Attach: x.Attach, ID: x.ID})
 		}
 	}
-	p.join(c, all, adopted)
-	return p
 }
 
 // join gives a container that shares another's network that one's.

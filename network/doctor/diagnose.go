@@ -25,6 +25,9 @@ func Diagnose(f *Facts) *Report {
 		d.shared()
 	}
 	d.machine()
+	if f.Name == "" {
+		d.upstream()
+	}
 	if f.Target != nil {
 		d.target()
 	}
@@ -99,7 +102,7 @@ func (d *diagnosis) filters() {
 			Check: "cgroup-filter", Object: f.Cgroup, What: fmt.Sprintf("a BPF program (%s, id %d) is attached to its cgroup", f.Attach, f.ID),
 			Why:      "it sees every packet or call of the container's, and may drop it; minictr attaches none of this kind",
 			Show:     "bpftool cgroup show " + f.Cgroup,
-			Remedies: sh(fmt.Sprintf("bpftool cgroup detach %s %s id %d", f.Cgroup, f.Attach, f.ID)),
+			Remedies: []Remedy{{Command: fmt.Sprintf("bpftool cgroup detach %s %s id %d", f.Cgroup, f.Attach, f.ID), Detach: &f}},
 		})
 	}
 	if len(d.Process.Filters) == 0 {

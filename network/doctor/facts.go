@@ -157,6 +157,7 @@ type Resolv struct {
 type Upstream struct {
 	Servers  []netip.Addr
 	Own      bool // the container's own, as of --dns
+	Left     bool // they were asked by another request
 	Recorded bool // the record of the container names others than it was given
 	Asked    bool
 	Answered bool

@@ -43,6 +43,7 @@ type Remedy struct {
 	Command string    // for sh; also what people read where there is a step
 	Step    step.Step // applied in place of the command
 	Renew   *network.AddFirewall
+	Detach  *Filter
 	rewrite *rewriting
 	// Reload says that the networks of all containers are put back.
 	Reload bool

@@ -22,6 +22,8 @@ type Request struct {
 	Patient Patient
 	Others  []Patient // who else is on networks of minictr: running containers, adopted namespaces
 	Target  *Target   // of --to; its Address, Port and Protocol
+	// NoUpstream leaves the host's resolvers alone: they were asked by another request.
+	NoUpstream bool
 	// Survey is what Survey has read for several requests; nil: Read does so itself.
 	Survey *survey.Host
 }

@@ -151,11 +151,17 @@ func (s *Server) judge(m dnsmessage.Message, cfg *network.Config) {
 // askUpstream asks the resolvers that the name server asks, from where it does so; the
 // answers are collected at the end. One that cannot even be asked has its error.
 func askUpstream(f *Facts, r Request) []question {
-	if f.Network == nil || len(f.Network.NameServers()) == 0 {
-		return nil
+	var servers []netip.Addr
+	if f.Network != nil {
+		servers = f.servers(r)
 	}
-	servers := f.servers(r)
-	if servers == nil {
+	switch {
+	case f.Name != "" && (f.Network == nil || len(f.Network.NameServers()) == 0):
+		return nil
+	case servers == nil && r.NoUpstream:
+		f.Upstream.Left = true
+		return nil
+	case servers == nil:
 		var host network.ResolvRequest
 		if err := host.ReadResolvConf("/"); err != nil {
 			f.Upstream.Err = err

@@ -319,7 +319,7 @@ func (c *cableOf) queues() {
 			xdp = false
 			c.fault(Finding{
 				Check: "xdp", Object: x.l.Name, What: "an XDP program is attached", Why: "it sees every frame that comes in, before everything else, and may drop it; minictr attaches none",
-				Show: x.tool("ip", "-d link show "+x.l.Name), Remedies: sh(x.tool("ip", "link set "+x.l.Name+" xdp off")),
+				Show: x.tool("ip", "-d link show "+x.l.Name), Remedies: sh(x.tool("ip", "link set "+x.l.Name+" xdp off"), x.tool("ip", "link set "+x.l.Name+" xdpgeneric off")),
 			})
 		}
 	}

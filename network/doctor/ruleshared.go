@@ -354,11 +354,13 @@ func (d *diagnosis) upstream() {
 		Check: "upstream", Object: addressesText(u.Servers), What: "none of the resolvers answers: " + addressesText(u.Servers), Show: "cat /etc/resolv.conf",
 		Why: "names that are not of containers are asked there",
 	}
-	switch internal := !slices.ContainsFunc(d.Network.Endpoints, func(e network.Endpoint) bool { return !e.Network.Internal }); {
-	case internal:
+	switch {
+	case d.Network != nil && !slices.ContainsFunc(d.Network.Endpoints, func(e network.Endpoint) bool { return !e.Network.Internal }):
 		d.skip("upstream", "an internal network has no names of outside")
-	case len(d.Network.NameServers()) == 0:
+	case d.Network != nil && len(d.Network.NameServers()) == 0:
 		d.skip("upstream", "no name server of minictr's asks for it")
+	case u.Left:
+		d.skip("upstream", "the host's resolvers were asked once for all")
 	case len(u.Servers) == 0:
 		f.What, f.Why = "the host has no resolver", "only the names of containers are known"
 		d.warn(f)

@@ -147,7 +147,7 @@ func (l *lab) calm() {
 	if out, errs, err := l.try("doctor"); err != nil || !strings.Contains(out, "8 containers: all well") {
 		t.Errorf("doctor: %v: %s%s", err, out, errs)
 	}
-	for _, bad := range [][]string{{"doctor", "nobody"}, {"doctor", "doctor-six", "--to", "1.2.3"}, {"doctor", "doctor-six", "--yes"}, {"doctor", "--fix"}} {
+	for _, bad := range [][]string{{"doctor", "nobody"}, {"doctor", "doctor-six", "--to", "1.2.3"}, {"doctor", "doctor-six", "--yes"}, {"doctor", "--fix"}, {"doctor", "doctor-six", "--fix", "--json"}} {
 		if out, errs, err := l.try(bad...); err == nil || out != "" || strings.Count(errs, "minictr: ") != 1 {
 			t.Errorf("%q: %v: %s%s", bad, err, out, errs)
 		}
