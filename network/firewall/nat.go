@@ -26,6 +26,10 @@ type NAT struct {
 	First, Last uint16 // the port that packets go to; 0 for any
 	In, Out     []Link // by these, known by name or by index
 	NotOut      []Link
+	// Conditional says that there are conditions that are not told here: a mark, a
+	// state of the connection. That a packet is for an address of the host itself is
+	// none, for all that is published is so.
+	Conditional bool
 
 	To     netip.Addr // the new address; none of masquerade and redirect
 	ToPort uint16     // 0: the same
@@ -95,8 +99,10 @@ func (f *finder) expressions(r *rule, from int, s state, depth int) {
 			s.load(a.u32(unix.NFTA_PAYLOAD_DREG), payloadField(a))
 		case "meta":
 			s.load(a.u32(unix.NFTA_META_DREG), metaField(a))
-		case "ct", "fib":
-			s.load(a.u32(unix.NFTA_CT_DREG), loaded{}) // NFTA_FIB_DREG is 1 as well
+		case "ct":
+			s.load(a.u32(unix.NFTA_CT_DREG), loaded{})
+		case "fib":
+			s.load(a.u32(unix.NFTA_FIB_DREG), loaded{name: "local"})
 		case "bitwise":
 			l := s.fields[slot(a.u32(unix.NFTA_BITWISE_SREG))]
 			l.mask = a.data(unix.NFTA_BITWISE_MASK)
@@ -186,6 +192,7 @@ func metaField(a attributes) loaded {
 	names := map[uint32]loaded{
 		unix.NFT_META_L4PROTO: {name: "protocol", size: 1},
 		unix.NFT_META_IIFNAME: {name: "in", size: unix.IFNAMSIZ}, unix.NFT_META_OIFNAME: {name: "out", size: unix.IFNAMSIZ},
+		unix.NFT_META_NFPROTO: {name: "family", size: 1}, unix.NFT_META_PROTOCOL: {name: "family", size: 2},
 		unix.NFT_META_IIF: {name: "in", size: 4}, unix.NFT_META_OIF: {name: "out", size: 4},
 	}
 	return names[a.u32(unix.NFTA_META_KEY)]
@@ -193,6 +200,9 @@ func metaField(a attributes) loaded {
 
 func (s *state) compare(a attributes) {
 	l, value := s.fields[slot(a.u32(unix.NFTA_CMP_SREG))], a.data(unix.NFTA_CMP_DATA)
+	if l.name == "" {
+		s.met.Conditional = true
+	}
 	switch a.u32(unix.NFTA_CMP_OP) {
 	case unix.NFT_CMP_EQ:
 		s.between(l, value, value)

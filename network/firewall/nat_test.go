@@ -32,6 +32,7 @@ func (t NAT) line() string {
 	add("not out", t.NotOut, len(t.NotOut) > 0)
 	add("to", t.To, t.To.IsValid())
 	add("to port", t.ToPort, t.ToPort != 0)
+	add("if", "…", t.Conditional)
 	return strings.Join(append(words, fmt.Sprintf("(%s, %s %s %s)", t.Owner, t.Family, t.Table, t.Chain)), " ")
 }
 
@@ -89,6 +90,8 @@ func TestNATOfIPTables(t *testing.T) {
 		{"iptables-nft", "PREROUTING -d 192.0.2.7 -p udp --dport 53:55 -j DNAT --to-destination 172.17.0.2", "dnat at [192.0.2.7/32] protocol udp port 53-55 to 172.17.0.2 (iptables, ip nat PREROUTING)"},
 		{"iptables-nft", "PREROUTING -p tcp -m multiport --dports 80,81,82 -j DNAT --to-destination 172.17.0.2", "dnat protocol tcp port 80-82 to 172.17.0.2 (iptables, ip nat PREROUTING)"},
 		{"iptables-nft", "PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 8080", "redirect protocol tcp port 80-80 to port 8080 (iptables, ip nat PREROUTING)"},
+		{"iptables-nft", "POSTROUTING -m mark --mark 0x2000/0x2000 -j MASQUERADE", "masquerade if … (iptables, ip nat POSTROUTING)"},
+		{"iptables-nft", "PREROUTING -m addrtype --dst-type LOCAL -p tcp --dport 80 -j DNAT --to-destination 172.17.0.2", "dnat protocol tcp port 80-80 to 172.17.0.2 (iptables, ip nat PREROUTING)"},
 		{"ip6tables-nft", "PREROUTING -p tcp --dport 80 -j DNAT --to-destination [fd00::2]:8080", "dnat protocol tcp port 80-80 to fd00::2 to port 8080 (iptables, ip6 nat PREROUTING)"},
 		{"ip6tables-nft", "POSTROUTING -s fd00::/64 -j MASQUERADE", "masquerade from [fd00::/64] (iptables, ip6 nat POSTROUTING)"},
 	} {

@@ -131,6 +131,8 @@ func (s *state) within(l loaded, set *set) {
 		} else {
 			s.met.Destination = all
 		}
+	case "":
+		s.met.Conditional = true
 	case "in", "out":
 		var links []Link
 		for _, e := range set.elements {
@@ -253,7 +255,7 @@ func (s *state) target(a attributes, family uint8) bool {
 	return true
 }
 
-// match meets the conditions of iptables' matches that are about ports: struct xt_tcp,
+// match meets the conditions of iptables' matches, of which we tell those about ports: struct xt_tcp,
 // xt_udp and xt_multiport_v1.
 func (s *state) match(a attributes) {
 	i := info{a.get(unix.NFTA_MATCH_INFO)}
@@ -268,5 +270,8 @@ func (s *state) match(a attributes) {
 		if count := int(i.u8(0)); count == 1 && i.u8(1) > 0 { // destination ports
 			s.met.First, s.met.Last = i.u16(2), i.u16(2*int(i.u8(1)))
 		}
+	case "comment", "addrtype":
+	default:
+		s.met.Conditional = true
 	}
 }
