@@ -244,7 +244,7 @@ func (s *state) target(a attributes, family uint8) bool {
 	if family == unix.NFPROTO_IPV6 {
 		size = 16
 	}
-	if flags := i.u32(flagsAt); len(i.bytes) >= portAt+2 {
+	if flags := i.u32(flagsAt); len(i.bytes) >= max(portAt+2, addressAt+size) {
 		if flags&natMapIPs != 0 {
 			s.met.To, _ = netip.AddrFromSlice(i.bytes[addressAt : addressAt+size])
 		}
