@@ -125,6 +125,7 @@ var mayImport = map[string][]string{
 
 	"test/kernel": {},
 	"test/lab":    {},
+	"test/faults": {"network/fault"},
 	"test/report": {},
 	"test/bench":  {},
 	"test":        {},
