@@ -134,6 +134,38 @@ func TestHolds(t *testing.T) {
 	}
 }
 
+// A descriptor that was opened by a bind mount is found when the mount is gone: it may be
+// all that is left of the namespace.
+func TestReadDetached(t *testing.T) {
+	kernel.RequireRoot(t)
+	kernel.Snapshot(t)
+	path := t.TempDir() + "/blue"
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kernel.InHost(t)
+	n := kernel.NewNetns(t)
+	if err := unix.Mount(n.Path(), path, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	list, err := Read(Network)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Holder{Pid: os.Getpid(), FD: int(f.Fd())}
+	if i := slices.IndexFunc(list, func(one Namespace) bool { return one.Inode == n.Inode(t) }); i < 0 || !slices.Contains(list[i].Held, want) {
+		t.Errorf("%+v is not among what was found", want)
+	}
+}
+
 // A thread that has gone into a namespace alone is told from the whole process.
 func TestHoldsThread(t *testing.T) {
 	kernel.RequireRoot(t)

@@ -194,13 +194,40 @@ func (r *reader) descriptors(process int) (held []descriptor) {
 
 func (r *reader) descriptor(directory int, file string) (descriptor, bool) {
 	n, err := unix.Readlinkat(directory, file, r.target[:])
-	if err != nil || n == 0 || r.target[n-1] != ']' {
+	if err != nil || n == 0 || r.target[n-1] != ']' && r.target[n-1] != '/' {
 		return descriptor{}, false
 	}
 	k, ok := parseLink(string(r.target[:n]))
+	if string(r.target[:n]) == "/" {
+		k, ok = detached(directory, file)
+	}
 	if !ok {
 		return descriptor{}, false
 	}
 	number, err := strconv.Atoi(file)
 	return descriptor{k, number}, err == nil
+}
+
+// detached reads a descriptor whose link is "/": the root directory or, of a namespace
+// that was opened by a bind mount which has been taken away since, the root of that
+// mount. As long as the mount is there, the link is its path, and the table of mounts
+// has the namespace.
+func detached(directory int, file string) (key, bool) {
+	var st unix.Statx_t
+	// What the descriptor leads to must not be waited for.
+	if unix.Statx(directory, file, unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return key{}, false
+	}
+	fd, err := unix.Openat(directory, file, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return key{}, false
+	}
+	f := os.NewFile(uintptr(fd), file)
+	defer f.Close()
+	kind, err := KindOf(f)
+	if err != nil {
+		return key{}, false
+	}
+	inode, err := Inode(f)
+	return key{kind.index(), inode}, err == nil
 }
