@@ -94,6 +94,26 @@ type Place struct {
 	Hook   string // "prerouting", …, "ingress", "egress", as in a Base
 	Bridge bool
 	Device string // of ingress and egress
+	Part   Part
+}
+
+// A Part of a hook lies before or behind the place where the kernel rewrites
+// addresses, which is the same whatever the priorities of the chains are that
+// decide it (NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC).
+type Part uint8
+
+// The parts.
+const (
+	Whole Part = iota
+	BeforeNAT
+	BehindNAT
+)
+
+// has tells whether the chain lies in the part.
+func (p Part) has(c *chain) bool {
+	at := map[string]int32{"prerouting": -100, "output": -100, "input": 100, "postrouting": 100}[c.hookName()]
+	early := c.kind == "nat" || c.priority <= at
+	return p == Whole || early == (p == BeforeNAT)
 }
 
 // Chains takes the packet through every base chain of the place, those of type
@@ -106,7 +126,7 @@ func (r *Ruleset) Chains(at Place, p Packet) (list []Verdict) {
 			continue
 		}
 		v := w.base(base)
-		v.Untracked = w.untracked
+		v.Untracked, v.Mark, v.MarkKnown = w.untracked, binary.NativeEndian.Uint32(w.mark.value), w.mark.certain()
 		list = append(list, v)
 		if v.Kind == Drop {
 			break
@@ -119,5 +139,5 @@ func (c *chain) hangsAt(at Place) bool {
 	if (c.table.family == unix.NFPROTO_BRIDGE) != at.Bridge {
 		return false
 	}
-	return at.Device == "" && len(c.devices) == 0 || slices.Contains(c.devices, at.Device)
+	return at.Part.has(c) && (at.Device == "" && len(c.devices) == 0 || slices.Contains(c.devices, at.Device))
 }

@@ -39,9 +39,10 @@ type Verdict struct {
 	Handle  uint64
 	Comment string // of the rule
 	Why     string // what is not known, if Kind is Unknown: an expression
-	// Untracked is set by Chains where a rule keeps the packet from connection
-	// tracking.
-	Untracked bool
+	// Chains tells in these what the rules have set by then: that the packet is kept
+	// from connection tracking, and its mark.
+	Untracked, MarkKnown bool
+	Mark                 uint32
 
 	base *chain
 }
