@@ -16,6 +16,7 @@ type pass struct {
 	matches       []match
 	verdict       int32 // of the last rule, or the policy
 	byPolicy      bool
+	mark          uint32 // of the packet, as the rules left it
 }
 
 // A match is a rule that matched, and what it decided.
@@ -71,6 +72,9 @@ func (ps *passes) add(m syscall.NetlinkMessage) {
 
 func (p *pass) add(a attributes) {
 	verdict := a.get(unix.NFTA_TRACE_VERDICT)
+	if a.get(unix.NFTA_TRACE_MARK) != nil {
+		p.mark = uint32(a.big(unix.NFTA_TRACE_MARK))
+	}
 	switch a.big(unix.NFTA_TRACE_TYPE) {
 	case unix.NFT_TRACETYPE_RULE:
 		m := match{

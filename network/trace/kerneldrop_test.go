@@ -44,6 +44,7 @@ func losses() []lost {
 		{"the bridge is down", host, "ip link set minictr0 down", "ip link set minictr0 up; ip -6 addr add fd00:17::1/64 dev minictr0 nodad", box, there, 80, tcp, DroppedByUs, "host", "", "minictr0 is down"},
 		{"a closed port", outside, "true", "true", box, there, 81, tcp, Refused, "", "", "refused by outside (203.0.113.1:81)"},
 		{"a closed port of UDP", outside, "true", "true", box, there, 81, udp, Refused, "", "", "nobody listens"},
+		{"iptables-legacy", host, "iptables-legacy -A FORWARD -p tcp --dport 80 -j DROP", "iptables-legacy -F", box, there, 80, tcp, DroppedByUs, "host", "NETFILTER_DROP", "iptables-legacy"},
 		{"reject", host, `nft 'table ip r { chain c { type filter hook forward priority 0; tcp dport 80 reject comment "planted"; }; }'`, "nft delete table ip r", box, there, 80, tcp, Rejected, "host", "", "table ip r, chain c"},
 		{"reject with tcp reset", host, `nft 'table ip r { chain c { type filter hook forward priority 0; tcp dport 80 reject with tcp reset comment "planted"; }; }'`, "nft delete table ip r", box, there, 80, tcp, Rejected, "host", "", "table ip r, chain c"},
 	}

@@ -36,7 +36,7 @@ table ip nat0 {
 func newLab(t testing.TB) *lab {
 	t.Helper()
 	kernel.RequireRoot(t)
-	kernel.RequireCommand(t, "nft", "ip", "sysctl", "conntrack", "iptables-nft")
+	kernel.RequireCommand(t, "nft", "ip", "sysctl", "conntrack", "iptables-nft", "iptables-legacy")
 	kernel.Snapshot(t)
 	l := &lab{t: t, web: kernel.NewNetns(t), box: kernel.NewNetns(t), outside: kernel.NewNetns(t)}
 	machine := netnsOfThread(t)

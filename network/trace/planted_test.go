@@ -89,12 +89,28 @@ func plantedDrops() []planted {
 	}
 }
 
+// Where a translation has changed the probe's port to one that nobody could foresee,
+// its rules cannot be marked; it is said so, and nobody is accused.
+func TestUnforeseenPort(t *testing.T) {
+	l := newLab(t)
+	l.nft(nil, "table ip rnd { chain c { type nat hook postrouting priority 50; oifname eth0 masquerade random; }; }")
+	if j := l.trace(l.box, "203.0.113.1", 80, tcp); j.Verdict.Outcome != Answered {
+		t.Error(j.text())
+	}
+	l.nft(l.outside, base("ip", "own", "input", "0", drop9))
+	j := l.trace(l.box, "203.0.113.1", 80, tcp)
+	if v := j.Verdict; v.Outcome != DroppedByUs || v.Place != "outside" || !strings.Contains(v.Words, "the probe's port became") {
+		t.Error(j.text())
+	}
+}
+
 var planting = regexp.MustCompile(`(?:planted|bytes \d+ drop).*# handle (\d+)`)
 
 // Whatever table, chain and rule drops the packet, the trace names it, with the
 // handle that nft(8) knows it by.
 func TestPlantedDrops(t *testing.T) {
 	l := newLab(t)
+	foreseen := 0
 	for _, c := range plantedDrops() {
 		in := c.in(l)
 		if strings.HasPrefix(c.rules, "iptables") {
@@ -107,11 +123,35 @@ func TestPlantedDrops(t *testing.T) {
 		if complaint := c.check(j, l.place(in).Name, listed); complaint != "" {
 			t.Errorf("%s: %s\n%s", c.name, complaint, j.text())
 		}
+		same, complaint := c.foreseen(l.static(c.from(l), c.to, c.port, c.protocol), j)
+		if complaint != "" {
+			t.Errorf("%s: %s", c.name, complaint)
+		}
+		if same {
+			foreseen++
+		}
 		if after := l.sh(in, "nft -a list ruleset 2>/dev/null"); withoutCounters(after) != withoutCounters(listed) {
 			t.Errorf("%s: the rules before\n%s\nand after\n%s", c.name, listed, after)
 		}
 		l.reset(in)
 	}
+	t.Logf("--static names the same chain and rule for %d of %d", foreseen, len(plantedDrops()))
+	if foreseen < len(plantedDrops())*9/10 {
+		t.Errorf("--static names only %d of %d", foreseen, len(plantedDrops()))
+	}
+}
+
+// foreseen tells whether the static journey names the same, and complains if it
+// says that the packet would pass.
+func (c planted) foreseen(s, j *Journey) (same bool, complaint string) {
+	if s.Verdict.Good() {
+		return false, "--static says that it passes:\n" + s.text()
+	}
+	a, b := s.Verdict, j.Verdict
+	if a.Chain == nil || b.Chain == nil || a.Chain.name() != b.Chain.name() || a.Place != b.Place {
+		return false, ""
+	}
+	return a.Rule == nil && b.Rule == nil || a.Rule != nil && b.Rule != nil && a.Rule.Handle == b.Rule.Handle, ""
 }
 
 var counters = regexp.MustCompile(`packets \d+ bytes \d+|used \d+ bytes `)

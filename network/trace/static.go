@@ -3,6 +3,7 @@ package trace
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/minictr/minictr/network/firewall"
@@ -49,6 +50,7 @@ type planner struct {
 	nextHop   netip.Addr
 	dnat      bool
 	untracked bool            // a rule of this place keeps it from connection tracking
+	mark      uint32          // that rules of this place have set
 	marks     map[*ground]nat // what each place has translated
 	last      station         // where the packet ended
 	left      bool            // by a link behind which nothing is seen
@@ -144,7 +146,10 @@ func (p *planner) walk(at station) {
 // station is one place. It is false behind the last one.
 func (p *planner) station(at station) (next station, more bool) {
 	g, first := at.ground, p.flow
-	p.untracked = false
+	p.untracked, p.mark = false, 0
+	if names := g.legacyTables(p.v6()); len(names) > 0 {
+		p.notes = appendNew(p.notes, fmt.Sprintf("iptables-legacy has tables in %s (%s): what rules they have is not known here", g.Name, strings.Join(names, ", ")))
+	}
 	if at.in != 0 {
 		l := g.link(at.in)
 		bridge, isPort := g.bridge(l)
@@ -214,19 +219,18 @@ func (p *planner) routed(g *ground, in int, first Flow) (next station, more bool
 		return next, false
 	}
 	out, _ := g.linkNamed(r.Link)
-	p.chains(g, firewall.Place{Hook: where}, inLink, out)
+	mark := p.mark
+	changed := p.rewritten(g, hook, where, inLink, out) || p.mark != mark
 	if p.ended() {
 		return next, false
 	}
-	changed := !p.untracked && p.translate(g, hook, inLink, out)
 	if in != 0 || changed {
 		if r = p.route(g, in); p.ended() {
 			return next, false
 		}
 	}
 	if in != 0 && r.Type == "local" {
-		p.chains(g, firewall.Place{Hook: "input"}, inLink, link{})
-		p.translate(g, firewall.Input, inLink, link{})
+		p.rewritten(g, firewall.Input, "input", inLink, link{})
 		if p.direction == There {
 			p.marks[g] = nat{first, p.flow}
 		}
@@ -243,12 +247,9 @@ func (p *planner) routed(g *ground, in int, first Flow) (next station, more bool
 	if in != 0 {
 		p.chains(g, firewall.Place{Hook: "forward"}, inLink, out)
 	}
-	p.chains(g, firewall.Place{Hook: "postrouting"}, inLink, out)
+	p.rewritten(g, firewall.Postrouting, "postrouting", inLink, out)
 	if p.ended() {
 		return next, false
-	}
-	if !p.untracked {
-		p.translate(g, firewall.Postrouting, inLink, out)
 	}
 	if p.direction == There {
 		p.marks[g] = nat{first, p.flow}
@@ -259,13 +260,26 @@ func (p *planner) routed(g *ground, in int, first Flow) (next station, more bool
 	return p.out(g, out)
 }
 
+// rewritten goes through a hook in whose middle addresses are rewritten.
+func (p *planner) rewritten(g *ground, hook firewall.Hook, name string, in, out link) (changed bool) {
+	p.chains(g, firewall.Place{Hook: name, Part: firewall.BeforeNAT}, in, out)
+	if p.ended() {
+		return false
+	}
+	if !p.untracked {
+		changed = p.translate(g, hook, in, out)
+	}
+	p.chains(g, firewall.Place{Hook: name, Part: firewall.BehindNAT}, in, out)
+	return changed
+}
+
 func (p *planner) end(g *ground, o Outcome, words string) {
 	p.verdict = Verdict{Outcome: o, Place: g.Name, Words: words}
 }
 
 // route looks the route up and tells of it.
 func (p *planner) route(g *ground, in int) Route {
-	r := g.lookup(query{flow: p.flow, protocol: p.probe.number(), in: in})
+	r := g.lookup(query{flow: p.flow, protocol: p.probe.number(), in: in, mark: p.mark})
 	words := "route: " + r.words()
 	if r.Table != "" && r.Table != "main" && r.Table != "local" {
 		words += ", table " + r.Table

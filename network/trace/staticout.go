@@ -1,16 +1,11 @@
 package trace
 
 import (
-	"bufio"
 	"encoding/binary"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +24,7 @@ func (p *planner) sample(g *ground, in, out link) firewall.Packet {
 	s := firewall.Packet{
 		In: firewall.Link{Name: in.name, Index: in.index}, Out: firewall.Link{Name: out.name, Index: out.index},
 		Source: p.flow.Source.Addr(), Destination: p.flow.Destination.Addr(), Protocol: p.probe.number(),
-		SourcePort: p.flow.Source.Port(), DestinationPort: p.flow.Destination.Port(), DNAT: p.dnat,
+		SourcePort: p.flow.Source.Port(), DestinationPort: p.flow.Destination.Port(), DNAT: p.dnat, Mark: p.mark,
 		SourceLocal: g.isLocal(p.flow.Source.Addr()), DestinationLocal: g.isLocal(p.flow.Destination.Addr()),
 	}
 	if p.direction == Back {
@@ -62,7 +57,10 @@ func (p *planner) chains(g *ground, at firewall.Place, in, out link) {
 		hook = "bridge " + hook
 	}
 	for _, v := range verdicts {
-		p.untracked = p.untracked || v.Untracked
+		p.untracked, p.mark = p.untracked || v.Untracked, v.Mark
+		if !v.MarkKnown {
+			p.doubts = appendNew(p.doubts, fmt.Sprintf("which mark the rules of %s set is not known", g.Name))
+		}
 		p.chainHop(g, hook, v)
 	}
 }
@@ -346,51 +344,4 @@ func (g *ground) sysctl(key string) (value string) {
 		return ""
 	}
 	return value
-}
-
-// listens tells whether a socket of the place waits at the address.
-func (g *ground) listens(p *probe, at netip.AddrPort) (found bool, err error) {
-	files := []string{p.protocol, p.protocol + "6"} // one of IPv6 takes IPv4, too
-	if p.v6() {
-		files = files[1:]
-	}
-	err = g.do(func() error {
-		for _, name := range files {
-			f, err := os.Open("/proc/thread-self/net/" + name)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			defer func() { _ = f.Close() }() // it was only read
-			for s := bufio.NewScanner(f); s.Scan(); {
-				found = found || socketWaits(strings.Fields(s.Text()), at)
-			}
-		}
-		return nil
-	})
-	return found, err
-}
-
-// socketWaits reads a line of proc_pid_net(5): number, local address, remote
-// address, state; 0A listens, 07 is a socket of UDP that waits for anybody.
-func socketWaits(fields []string, at netip.AddrPort) bool {
-	if len(fields) < 4 || fields[3] != "0A" && fields[3] != "07" {
-		return false
-	}
-	local, port, ok := strings.Cut(fields[1], ":")
-	n, err := strconv.ParseUint(port, 16, 16)
-	if !ok || err != nil || uint16(n) != at.Port() {
-		return false
-	}
-	raw, err := hex.DecodeString(local)
-	if err != nil || len(raw)%4 != 0 {
-		return false
-	}
-	for i := 0; i < len(raw); i += 4 { // words in the host's order
-		binary.BigEndian.PutUint32(raw[i:], binary.NativeEndian.Uint32(raw[i:]))
-	}
-	a, _ := netip.AddrFromSlice(raw)
-	return a.IsUnspecified() || a.Unmap() == at.Addr()
 }

@@ -292,7 +292,11 @@ func (t *teller) translated(v *visit, kind string, before, after Flow) {
 // route tells which route the packet takes. A refusal ends its way.
 func (t *teller) route(v *visit, f Flow, in int) {
 	g := v.ground
-	r := g.lookup(query{flow: f, protocol: t.probe.number(), in: in})
+	q := query{flow: f, protocol: t.probe.number(), in: in}
+	for _, p := range v.at(0, "prerouting", "output") {
+		q.mark = p.mark
+	}
+	r := g.lookup(q)
 	onward := len(v.outs) > 0 || len(v.at(0, "input", "forward", "postrouting", "output")) > 0
 	if r.Error != "" && onward { // it went on: by a mark, perhaps, which is not asked for here
 		return

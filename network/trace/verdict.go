@@ -43,6 +43,9 @@ func (t *teller) whyDropped(v *visit, d drop) string {
 	if t.routed != nil && t.routedIn == g && t.routed.Error != "" {
 		return fmt.Sprintf("%s (%s)", t.routed.Error, d.reason)
 	}
+	if port := t.cur.Source.Port(); d.reason == "NETFILTER_DROP" && t.direction == There && port != t.probe.flow.Source.Port() {
+		return fmt.Sprintf("by a rule that nftrace could not show, since the probe's port became %d on the way; --static may name it (%s)", port, d.reason)
+	}
 	if len(v.ins) > 0 && len(v.outs) == 0 {
 		l := g.link(v.ins[len(v.ins)-1].link)
 		if bridge, isPort := g.bridge(l); isPort && !bridge.up {
