@@ -75,6 +75,25 @@ func TestJourneys(t *testing.T) {
 	}
 }
 
+// With br_netfilter the rules of IP see what a bridge passes on, and translate it.
+func TestBridgeFilter(t *testing.T) {
+	l := newLab(t)
+	if out, err := l.run(nil, "", "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1"); err != nil {
+		t.Skipf("needs br_netfilter: %s", out)
+	}
+	for _, c := range []journey{{"bridge-filter", box, "172.17.0.2", 80, tcp}, {"bridge-filter-hairpin", box, "203.0.113.254", 8080, tcp}} {
+		j, s := l.trace(c.from(l), c.to, c.port, c.protocol), l.static(c.from(l), c.to, c.port, c.protocol)
+		golden(t, c.name, stable(j.text()+"\n"+s.text()))
+	}
+	l.nft(nil, base("inet", "guard", "forward", "0", `iifname minictr0 oifname minictr0 `+drop9))
+	j, s := l.trace(l.box, "172.17.0.2", 80, tcp), l.static(l.box, "172.17.0.2", 80, tcp)
+	for _, v := range []Verdict{j.Verdict, s.Verdict} {
+		if v.Outcome != DroppedByUs || v.Rule == nil || v.Rule.Comment != "planted" {
+			t.Errorf("%s\n%s", j.text(), s.text())
+		}
+	}
+}
+
 // way is what both kinds of journeys have in common: places, links, translations.
 func way(j *Journey, d Direction) string {
 	var b strings.Builder

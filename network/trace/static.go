@@ -224,12 +224,27 @@ func (p *planner) routed(g *ground, in int, first Flow) (next station, more bool
 	if p.ended() {
 		return next, false
 	}
-	if in != 0 || changed {
-		if r = p.route(g, in); p.ended() {
-			return next, false
-		}
+	if in != 0 {
+		return p.onward(g, in, first)
 	}
-	if in != 0 && r.Type == "local" {
+	if changed {
+		r = p.route(g, 0)
+	}
+	if p.ended() {
+		return next, false
+	}
+	return p.leave(g, inLink, r, first)
+}
+
+// onward is the IP of a place behind prerouting: what came in is for the place
+// itself, or is passed on.
+func (p *planner) onward(g *ground, in int, first Flow) (next station, more bool) {
+	inLink := g.link(in)
+	r := p.route(g, in)
+	if p.ended() {
+		return next, false
+	}
+	if r.Type == "local" {
 		p.rewritten(g, firewall.Input, "input", inLink, link{})
 		if p.direction == There {
 			p.marks[g] = nat{first, p.flow}
@@ -239,15 +254,20 @@ func (p *planner) routed(g *ground, in int, first Flow) (next station, more bool
 		}
 		return next, false
 	}
+	return p.leave(g, inLink, r, first)
+}
+
+// leave goes out by the link of the route.
+func (p *planner) leave(g *ground, in link, r Route, first Flow) (next station, more bool) {
 	out, ok := g.linkNamed(r.Link)
 	if !ok {
 		p.end(g, NotCertain, "the route names no link")
 		return next, false
 	}
-	if in != 0 {
-		p.chains(g, firewall.Place{Hook: "forward"}, inLink, out)
+	if in.index != 0 {
+		p.chains(g, firewall.Place{Hook: "forward"}, in, out)
 	}
-	p.rewritten(g, firewall.Postrouting, "postrouting", inLink, out)
+	p.rewritten(g, firewall.Postrouting, "postrouting", in, out)
 	if p.ended() {
 		return next, false
 	}

@@ -174,23 +174,47 @@ func (g *ground) addressOn(l link, v6 bool, otherwise netip.Addr) netip.Addr {
 	return list[0]
 }
 
-// switched takes a frame from port to port.
+// switched takes a frame from port to port. Where br_netfilter is on, it goes
+// through the rules of IP as well, which take the bridge for the link; one that
+// they send elsewhere is routed.
 func (p *planner) switched(g *ground, in, bridge link) (next station, more bool) {
+	first, filtered := p.flow, g.filtersBridges(p.v6())
+	if filtered && p.rewritten(g, firewall.Prerouting, "prerouting", bridge, link{}) && p.flow.Destination != first.Destination {
+		return p.onward(g, bridge.index, first)
+	}
 	out, ok := p.portTo(g, bridge, p.nextHop)
 	p.chains(g, firewall.Place{Hook: "forward", Bridge: true}, in, out)
+	if filtered {
+		p.chains(g, firewall.Place{Hook: "forward"}, bridge, bridge)
+	}
 	if p.ended() {
 		return next, false
-	}
-	if g.sysctl("net/bridge/bridge-nf-call-iptables") == "1" {
-		p.notes = appendNew(p.notes, fmt.Sprintf("net.bridge.bridge-nf-call-iptables is 1 in %s: what bridges pass on there goes through the rules of IP, which are not told of here", g.Name))
 	}
 	if !ok {
 		p.end(g, NotCertain, fmt.Sprintf("not certain: behind which port of bridge %s of %s %s is, is not known", bridge.name, g.Name, p.nextHop))
 		return next, false
 	}
-	p.add(g, Hop{Event: Switched, Link: bridge.name, Words: fmt.Sprintf("bridge %s passes it on by its hardware address", bridge.name)})
+	p.add(g, Hop{Event: Switched, Link: bridge.name, Words: switchedWords(bridge, filtered && len(g.rules.Bases()) > 0)})
 	p.chains(g, firewall.Place{Hook: "postrouting", Bridge: true}, in, out)
+	if filtered {
+		p.rewritten(g, firewall.Postrouting, "postrouting", bridge, bridge)
+		if p.direction == There {
+			p.marks[g] = nat{first, p.flow}
+		}
+	}
+	if p.ended() {
+		return next, false
+	}
 	return p.byLink(g, out)
+}
+
+// filtersBridges tells whether frames that bridges pass on go through the rules of
+// IP (br_netfilter).
+func (g *ground) filtersBridges(v6 bool) bool {
+	if v6 {
+		return g.sysctl("net/bridge/bridge-nf-call-ip6tables") == "1"
+	}
+	return g.sysctl("net/bridge/bridge-nf-call-iptables") == "1"
 }
 
 func appendNew(list []string, text string) []string {

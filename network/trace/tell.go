@@ -199,14 +199,19 @@ func (t *teller) switchedBy(v *visit) {
 	if len(v.outs) > 0 {
 		t.become(v, Flow{t.cur.Source, v.outs[0].packet.flow.Destination})
 	}
-	words := fmt.Sprintf("bridge %s passes it on by its hardware address", bridge.name)
-	if len(v.at(0, "prerouting", "forward", "postrouting")) > 0 {
-		words += "; the rules of IP see it (net.bridge.bridge-nf-call-iptables)"
-	}
-	t.add(v, Hop{Event: Switched, Link: bridge.name, Words: words})
+	filtered := len(v.at(0, "prerouting", "forward", "postrouting")) > 0
+	t.add(v, Hop{Event: Switched, Link: bridge.name, Words: switchedWords(bridge, filtered)})
 	t.filter(v, v.at(0, "bridge postrouting"))
 	t.filter(v, v.at(0, "postrouting"))
 	t.out(v)
+}
+
+func switchedWords(bridge link, filtered bool) string {
+	words := fmt.Sprintf("bridge %s passes it on by its hardware address", bridge.name)
+	if filtered {
+		words += "; the rules of IP see it (net.bridge.bridge-nf-call-iptables)"
+	}
+	return words
 }
 
 // through tells of the IP of a place.
