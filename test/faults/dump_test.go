@@ -2,9 +2,12 @@ package faults
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -93,35 +96,57 @@ func withChains(lines []string) []string {
 
 // files are those that faults change, and what processes do.
 func (l *lab) files() string {
-	script := `cat /run/minictr/names/*/*; for n in /run/netns/*; do echo "$n $(readlink $n)"; done
-for p in "$@"; do cat /proc/$p/root/etc/resolv.conf /proc/$p/root/etc/hosts; sed 's/.*) //; s/ .*//; s/R/S/' /proc/$p/stat; done
-own=$(readlink /proc/self/ns/net)
-for p in $(grep -lxs minictr-dns /proc/[1-9]*/comm); do
-	[ "$(readlink ${p%comm}ns/net)" = "$own" ] && echo server $(sed 's/.*) //; s/ .*//; s/R/S/' ${p%comm}stat)
-done
-true`
-	c := l.command("sh", append([]string{"-c", script, "sh"}, l.numbers()...)...)
-	out, _, err := output(c)
-	if err != nil {
-		return err.Error()
+	var b strings.Builder
+	show := func(pattern string) {
+		found, _ := filepath.Glob(pattern) // the pattern is well-formed
+		for _, name := range found {
+			text, _ := os.ReadFile(name) // gone: nothing
+			fmt.Fprintf(&b, "%s: %s\n", filepath.Base(name), text)
+		}
 	}
-	return "## files\n" + out + "\n" + l.cgroup()
-}
-
-// cgroup tells whether web is frozen, and whether a program filters what it sends.
-func (l *lab) cgroup() string {
-	out, _, err := output(exec.Command("sh", "-c", "cat $(find /sys/fs/cgroup -path '*/minictr/'$0'/cgroup.freeze')", l.ids["web"]))
-	if err != nil {
-		return err.Error()
+	show(l.seen(runroot + "/names/*/*"))
+	names, _ := filepath.Glob(l.seen("/run/netns/*"))
+	for _, name := range names {
+		target, _ := os.Readlink(name) // that of lan is none
+		fmt.Fprintf(&b, "netns %s %s\n", filepath.Base(name), target)
 	}
-	return "frozen " + out + "\n"
-}
-
-func (l *lab) numbers() (list []string) {
 	for _, name := range []string{"web", "db", "six"} {
-		list = append(list, fmt.Sprint(l.pids[name]))
+		fmt.Fprintf(&b, "# %s %s\n", name, state(l.pids[name]))
+		show(fmt.Sprintf("/proc/%d/root/etc/resolv.conf", l.pids[name]))
+		show(fmt.Sprintf("/proc/%d/root/etc/hosts", l.pids[name]))
 	}
-	return list
+	show("/sys/fs/cgroup/*/minictr/" + l.ids["web"] + "/cgroup.freeze")
+	show("/sys/fs/cgroup/minictr/" + l.ids["web"] + "/cgroup.freeze")
+	return "## files\n" + b.String() + l.servers()
+}
+
+// servers are the name servers of the host.
+func (l *lab) servers() (text string) {
+	here, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", l.host))
+	found, _ := filepath.Glob("/proc/[1-9]*/comm")
+	for _, name := range found {
+		dir := filepath.Dir(name)
+		comm, _ := os.ReadFile(name)
+		if there, _ := os.Readlink(dir + "/ns/net"); string(comm) != "minictr-dns\n" || there != here {
+			continue
+		}
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		text += "server " + state(pid) + "\n"
+	}
+	return text
+}
+
+// state is whether a process runs or stands still, proc_pid_stat(5).
+func state(pid int) string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, found := strings.Cut(string(text), ") ")
+	if err != nil || !found {
+		return "gone"
+	}
+	if rest[:1] == "T" {
+		return "stopped"
+	}
+	return "running"
 }
 
 // same waits until the dump is as before: links get their carrier, and servers start,

@@ -50,7 +50,7 @@ func applyPart(name, count string) error {
 }
 
 // workers is how many labs there are at a time.
-const workers = 3
+const workers = 4
 
 // inLabs runs f for every fault, in several labs at a time.
 func inLabs(t *testing.T, f func(l *lab, f fault.Fault, before string)) {
