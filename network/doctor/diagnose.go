@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/minictr/minictr/network"
@@ -126,11 +127,11 @@ func (d *diagnosis) guest() {
 	case ns.Inode != 0 && ns.Inode != d.Inside.Inode:
 		d.fault(Finding{Check: "namespace", Object: ns.Name, What: fmt.Sprintf("its network namespace is net:[%d], not net:[%d]", d.Inside.Inode, ns.Inode), Why: "what minictr set up is in the other one", Show: fmt.Sprintf("readlink /proc/%d/ns/net", d.Pid)})
 	case d.Inside.NameTaken:
-		d.warn(Finding{Check: "namespace", Object: ns.Name, What: "/run/netns/" + ns.Name + " is another namespace", Why: "ip -n " + ns.Name + " leads elsewhere", Show: "ls -li /run/netns"})
+		d.warn(Finding{Check: "namespace", Object: ns.Name, What: d.Inside.NamePath + " is another namespace", Why: "ip -n " + ns.Name + " leads elsewhere", Show: "ls -li " + filepath.Dir(d.Inside.NamePath)})
 	case !d.Inside.Named && d.Pid > 0 && d.NetnsOf == "" && ns.Name != "":
 		d.warn(Finding{
-			Check: "namespace", Object: ns.Name, What: "/run/netns/" + ns.Name + " is missing", Why: "ip netns and ip -n do not find the container; its network is as ever",
-			Show: "ip netns list", Remedies: sh(fmt.Sprintf("ln -s /proc/%d/ns/net /run/netns/%s", d.Pid, step.Quote(ns.Name))), Ours: true,
+			Check: "namespace", Object: ns.Name, What: d.Inside.NamePath + " is missing", Why: "ip netns and ip -n do not find the container; its network is as ever",
+			Show: "ip netns list", Remedies: sh(fmt.Sprintf("ln -s /proc/%d/ns/net %s", d.Pid, step.Quote(d.Inside.NamePath))), Ours: true,
 		})
 	default:
 		d.ok("namespace", ns.Name, "net:[%d]", d.Inside.Inode)

@@ -51,8 +51,9 @@ type Checked struct {
 // A Space is what one network namespace has.
 type Space struct {
 	survey.Netns
-	Named      bool // /run/netns/NAME leads to it
-	NameTaken  bool // /run/netns/NAME leads to another one
+	NamePath   string // where ip-netns(8) looks for it: /run/netns/NAME
+	Named      bool   // that leads to it
+	NameTaken  bool   // that leads to another one
 	Err        error
 	Queues     []Queue
 	Parameters map[string]string // sysctls by key with slashes; a missing key is not there

@@ -186,7 +186,7 @@ func (f *Facts) readInside(r Request) {
 		f.askNames()
 		return f.Target.probe(f)
 	})
-	inside.named(p)
+	inside.named(p, network.NetnsDir(r.Runroot))
 	if p.Pid > 0 {
 		f.Sockets = readSockets(fmt.Sprintf("/proc/%d/net/", p.Pid))
 	}
@@ -209,11 +209,12 @@ func (s *Space) find(h *survey.Host) error {
 }
 
 // named looks where the name of ip-netns(8) leads to.
-func (s *Space) named(p Patient) {
+func (s *Space) named(p Patient, dir string) {
 	if p.Network.Netns.Name == "" {
 		return
 	}
-	inode, err := network.Inode(filepath.Join("/run/netns", p.Network.Netns.Name))
+	s.NamePath = filepath.Join(dir, p.Network.Netns.Name)
+	inode, err := network.Inode(s.NamePath)
 	s.Named = err == nil && inode == s.Inode
 	s.NameTaken = err == nil && inode != s.Inode
 }
