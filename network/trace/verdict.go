@@ -87,6 +87,9 @@ func (s *story) verdict(there, back *teller) Verdict {
 	case back.chain != nil:
 		return s.byRule(back, "the answer was ")
 	case there.reason != "":
+		if g, l, ok := there.lastLink(); ok && !l.wired {
+			return unplugged("", g, l)
+		}
 		return Verdict{Outcome: DroppedByUs, Place: there.place, Reason: there.reason, Words: fmt.Sprintf("dropped in %s by the kernel: %s", there.place, there.why)}
 	case back.reason != "":
 		return Verdict{Outcome: DroppedByUs, Place: back.place, Reason: back.reason, Words: fmt.Sprintf("the answer was dropped in %s by the kernel: %s", back.place, back.why)}
@@ -213,11 +216,7 @@ func (s *story) unresolved(t *teller) (Verdict, bool) {
 		whose = "the answer "
 	}
 	if !l.up || !l.wired {
-		why := "the other end of its cable is down"
-		if !l.up {
-			why = "it is switched off"
-		}
-		return Verdict{Outcome: Undeliver, Place: g.Name, Reason: "no carrier", Words: fmt.Sprintf("%sends in %s: nothing leaves by %s, %s", whose, g.Name, l.name, why)}, true
+		return unplugged(whose, g, l), true
 	}
 	n, ok := g.neighbour(next, l.index)
 	if !ok || n.resolved() || n.state == unix.NUD_NONE {
@@ -227,6 +226,24 @@ func (s *story) unresolved(t *teller) (Verdict, bool) {
 		Outcome: Undeliver, Place: g.Name, Reason: "NEIGH_FAILED",
 		Words: fmt.Sprintf("%swaits in %s: nobody answers for %s on %s (%s)", whose, g.Name, next, l.name, s.questions(g, next)),
 	}, true
+}
+
+// unplugged is what a link without a carrier does to a packet: it waits before it,
+// or, until the kernel has noticed, is thrown away behind it.
+func unplugged(whose string, g *ground, l link) Verdict {
+	why := "the other end of its cable is down"
+	if !l.up {
+		why = "it is switched off"
+	}
+	return Verdict{Outcome: Undeliver, Place: g.Name, Reason: "no carrier", Words: fmt.Sprintf("%sends in %s: nothing leaves by %s, %s", whose, g.Name, l.name, why)}
+}
+
+// lastLink is the one by which the packet was seen to leave last.
+func (t *teller) lastLink() (g *ground, l link, ok bool) {
+	if t.last == nil || len(t.last.outs) == 0 {
+		return nil, link{}, false
+	}
+	return t.last.ground, t.last.ground.link(t.last.outs[len(t.last.outs)-1].link), true
 }
 
 // questions counts those for a neighbour that went out.
