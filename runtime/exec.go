@@ -26,7 +26,8 @@ type Command struct {
 	Detach     bool
 	Privileged bool
 
-	lent *os.File // a terminal of the host's to be on
+	lent  *os.File // a terminal of the host's to be on
+	early bool     // the container is not there in full, see Stop
 }
 
 // Exec starts a process in a running container: in its namespaces and cgroup,
@@ -44,7 +45,7 @@ func (r *Runtime) Exec(c *Container, command Command, io Standard, w Watch) (*Pr
 	if err != nil {
 		return nil, errors.Join(err, unix.Close(pidfd))
 	}
-	l := &launch{Runtime: r, config: config, watch: w, lent: command.lent}
+	l := &launch{Runtime: r, config: config, watch: w, lent: command.lent, early: command.early}
 	defer l.close()
 	if !command.Detach {
 		l.signals = listen()
@@ -174,8 +175,15 @@ func (l *launch) execGroup(c *Container) error {
 	if err := l.openGroup(); err != nil {
 		return err
 	}
-	l.plan.cgroupNS = true
+	l.plan.cgroupNS = !l.early || !sameNamespace(c.State.Pid, "cgroup")
 	return nil
+}
+
+// sameNamespace reports whether the process is in this one's namespace of the kind.
+func sameNamespace(pid int, kind string) bool {
+	here, err := os.Readlink("/proc/self/ns/" + kind)
+	there, err2 := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/" + kind)
+	return err == nil && err2 == nil && here == there
 }
 
 // execStreams sets descriptors 0 to 2; a terminal is one of the container's own

@@ -75,6 +75,7 @@ type launch struct {
 	networkDone chan outcome
 	pauses      pauses
 	lent        *os.File    // a terminal of the host's, for a shell of Stop
+	early       bool        // it is such a shell
 	advice      chan func() // gives what there is to tell of other firewalls; nil when nobody asks
 }
 

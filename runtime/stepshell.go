@@ -38,8 +38,9 @@ func (s *Stop) Shell(io Standard) error {
 		relay(io, t.master, pidfd)
 	} else {
 		feed(io.Stdin, t.write, pidfd)
+		_ = t.write.Close() // the end of the shell's input
+		t.write = nil
 	}
-	t.close()
 	return wait()
 }
 
@@ -73,7 +74,7 @@ func (s *Stop) shellOnHost(t *shellStreams) (pidfd int, wait func() error, err e
 func (s *Stop) shellInside(t *shellStreams) (pidfd int, wait func() error, err error) {
 	l := s.launch
 	c := &Container{Config: l.config, Status: Running, State: l.state}
-	command := Command{Args: []string{"sh"}, User: "0", Cwd: "/", OpenStdin: true}
+	command := Command{Args: []string{"sh"}, User: "0", Cwd: "/", OpenStdin: true, early: true}
 	if t.master != nil {
 		command.lent = t.stdin
 	}
@@ -84,10 +85,12 @@ func (s *Stop) shellInside(t *shellStreams) (pidfd int, wait func() error, err e
 	if pidfd, err = unix.FcntlInt(uintptr(p.pidfd), unix.F_DUPFD_CLOEXEC, firstPrivate); err != nil {
 		return -1, nil, os.NewSyscallError("fcntl", err)
 	}
-	return pidfd, func() error {
+	ended := make(chan error, 1)
+	go func() { // it copies, too, where the shell cannot be given the streams themselves
 		_, err := p.Wait(Standard{})
-		return err
-	}, nil
+		ended <- err
+	}()
+	return pidfd, func() error { return <-ended }, nil
 }
 
 // shellStreams are the streams of a shell: a terminal, or a pipe to it.
@@ -126,14 +129,16 @@ func (t *shellStreams) open(io Standard) (err error) {
 	return nil
 }
 
-// started closes the shell's ends here, so that its end is seen.
+// started closes the shell's end of its terminal here, so that its end is seen.
 func (t *shellStreams) started() {
-	_ = t.stdin.Close() // the shell has it
-	t.stdin = nil
+	if t.master != nil {
+		_ = t.stdin.Close() // the shell has it
+		t.stdin = nil
+	}
 }
 
 func (t *shellStreams) close() {
-	for _, f := range []*os.File{t.stdin, t.master, t.write} {
+	for _, f := range []*os.File{t.write, t.stdin, t.master} {
 		if f != nil {
 			_ = f.Close() // the shell has ended, or was not started
 		}
