@@ -22,6 +22,7 @@ type doctoring struct {
 	to             string
 	fix, yes, json bool
 	quiet          bool
+	answers        *bufio.Reader // to what --fix asks
 }
 
 func doctorCommand(a *app) *cobra.Command {
@@ -200,12 +201,12 @@ func (d *doctoring) cure(id string, r *doctor.Report) error {
 			break
 		}
 		tried[key] = true
-		fmt.Fprintf(d.out, "cause: %s\n", terminal.OneLine(sentence(*f)))
-		if !f.Ours && !d.agreed(f) {
-			break
-		}
+		d.line("cause: %s", sentence(*f))
 		for _, line := range f.Cure {
-			fmt.Fprintf(d.out, "  $ %s\n", indent(line))
+			d.commands("  $ ", line)
+		}
+		if !f.Ours && !d.agreed() {
+			break
 		}
 		if err := f.Repair(doctor.Hands{Run: d.shell, Reload: d.reload, Detach: detach}); err != nil {
 			d.warn(err)
@@ -215,28 +216,28 @@ func (d *doctoring) cure(id string, r *doctor.Report) error {
 			return err
 		}
 		if r.Healthy {
-			fmt.Fprintf(d.out, "%s is well again\n", r.Container)
+			d.line("%s is well again", r.Container)
 			return nil
 		}
 	}
-	fmt.Fprintf(d.out, "left: %s\n", terminal.OneLine(sentence(*r.Cause)))
+	d.line("left: %s", sentence(*r.Cause))
 	for _, line := range r.Cause.Cure {
-		fmt.Fprintf(d.out, "  cure: %s\n", indent(line))
+		d.commands("  cure: ", line)
 	}
 	d.code = 1
 	return nil
 }
 
 // agreed asks before something that is not minictr's is touched.
-func (d *doctoring) agreed(f *doctor.Finding) bool {
+func (d *doctoring) agreed() bool {
 	if d.yes {
 		return true
 	}
-	for _, line := range f.Cure {
-		fmt.Fprintf(d.out, "  $ %s\n", indent(line))
-	}
 	fmt.Fprint(d.out, "this is not minictr's own; do it? [y/N] ")
-	answer, err := bufio.NewReader(d.in).ReadString('\n')
+	if d.answers == nil {
+		d.answers = bufio.NewReader(d.in)
+	}
+	answer, err := d.answers.ReadString('\n')
 	if err != nil { // nobody is there to answer
 		fmt.Fprintln(d.out)
 	}
@@ -259,8 +260,13 @@ func detach(f doctor.Filter) error {
 	return cgroups.Program{Attach: f.Attach, ID: f.ID}.Detach(f.Cgroup)
 }
 
-// indent keeps a command of several lines together.
-func indent(text string) string { return strings.ReplaceAll(text, "\n", "\n    ") }
+// commands writes a command, whose lines are kept together.
+func (d *doctoring) commands(margin, text string) {
+	for _, line := range strings.Split(text, "\n") {
+		d.line("%s%s", margin, line)
+		margin = strings.Repeat(" ", len(margin))
+	}
+}
 
 // selfSeccomp is how many seccomp filters this process has, which containers inherit.
 func selfSeccomp() int {

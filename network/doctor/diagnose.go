@@ -67,7 +67,7 @@ func (d *diagnosis) process() {
 		d.fault(Finding{
 			Check: "frozen", Object: p.Frozen, What: "the cgroup is frozen: none of the container's processes runs",
 			Why:  "its network is as ever, but nobody in it sends or answers",
-			Show: "cat " + p.Frozen + "/cgroup.freeze", Remedies: sh(thaw(p.Frozen)),
+			Show: "cat " + step.Quote(p.Frozen+"/cgroup.freeze"), Remedies: sh(thaw(p.Frozen)),
 		})
 	case p.State == "T":
 		d.fault(Finding{
@@ -91,9 +91,9 @@ func (d *diagnosis) process() {
 
 func thaw(dir string) string {
 	if strings.Contains(dir, "/freezer/") {
-		return "echo THAWED > " + dir + "/freezer.state"
+		return "echo THAWED > " + step.Quote(dir+"/freezer.state")
 	}
-	return "echo 0 > " + dir + "/cgroup.freeze"
+	return "echo 0 > " + step.Quote(dir+"/cgroup.freeze")
 }
 
 // filters are what refuses packets or calls by the process, not by the network.
@@ -102,8 +102,8 @@ func (d *diagnosis) filters() {
 		d.fault(Finding{
 			Check: "cgroup-filter", Object: f.Cgroup, What: fmt.Sprintf("a BPF program (%s, id %d) is attached to its cgroup", f.Attach, f.ID),
 			Why:      "it sees every packet or call of the container's, and may drop it; minictr attaches none of this kind",
-			Show:     "bpftool cgroup show " + f.Cgroup,
-			Remedies: []Remedy{{Command: fmt.Sprintf("bpftool cgroup detach %s %s id %d", f.Cgroup, f.Attach, f.ID), Detach: &f}},
+			Show:     "bpftool cgroup show " + step.Quote(f.Cgroup),
+			Remedies: []Remedy{{Command: fmt.Sprintf("bpftool cgroup detach %s %s id %d", step.Quote(f.Cgroup), f.Attach, f.ID), Detach: &f}},
 		})
 	}
 	if len(d.Process.Filters) == 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/network/firewall"
 	"github.com/minictr/minictr/network/survey"
+	"github.com/minictr/minictr/runtime/step"
 )
 
 // A sample is a packet that the container lives on, and the hooks that it passes.
@@ -258,7 +259,7 @@ func (w *walls) add(s sample, v firewall.Verdict, kind, layer, hook string) {
 	if slices.ContainsFunc(w.list, func(x Wall) bool { return x.Where == wall.Where && x.Aim == wall.Aim && x.Kind == wall.Kind }) {
 		return
 	}
-	wall.Show = fmt.Sprintf("nft -a list table %s %s", v.Family, v.Table)
+	wall.Show = fmt.Sprintf("nft -a list table %s %s", v.Family, step.Quote(v.Table))
 	wall.Cure = cureOf(v)
 	for _, a := range w.advice {
 		if strings.Contains(a.Where, wall.Where) && len(a.Cure) > 0 {
@@ -268,12 +269,23 @@ func (w *walls) add(s sample, v firewall.Verdict, kind, layer, hook string) {
 	w.list = append(w.list, wall)
 }
 
-// cureOf takes the rule away, or turns the policy round.
+// cureOf takes the rule away, or turns the policy round. The kernel takes any text for a
+// name; one that is no word of nft's is not put into a command, where it might be another:
+// tables in a container are the container's to name.
 func cureOf(v firewall.Verdict) []string {
+	if !isWord(v.Table) || !isWord(v.Chain) || !isWord(v.Base) {
+		return nil
+	}
 	if v.Rule == "" {
 		return []string{fmt.Sprintf("nft 'chain %s %s %s { policy accept; }'", v.Family, v.Table, v.Base)}
 	}
 	return []string{fmt.Sprintf("nft delete rule %s %s %s handle %d", v.Family, v.Table, v.Chain, v.Handle)}
+}
+
+// isWord tells a name that neither nft(8) nor sh(1) takes for more than that.
+func isWord(name string) bool {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+	return name != "" && strings.Trim(name, plain) == ""
 }
 
 // asFrames asks family bridge and arp for the packet on the container's cable, and for

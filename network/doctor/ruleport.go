@@ -314,13 +314,13 @@ func (c *cableOf) members() {
 			continue
 		}
 		f := Finding{
-			Object: m.Port, Show: "bridge link show; ip -d link show " + m.Port,
+			Object: m.Port, Show: "bridge link show; ip -d link show " + step.Quote(m.Port),
 			Why: "it hears what the containers ask everybody, and may take any of their addresses", Remedies: sh("ip link set " + step.Quote(m.Port) + " nomaster"),
 		}
 		if m.Alone {
 			left = true
 			f.Check, f.What, f.Ours = "leaked-link", "the cable of a container that is not there any more is in "+m.Bridge, true
-			f.Why, f.Remedies = "nobody needs it", sh("ip link delete "+m.Port)
+			f.Why, f.Remedies = "nobody needs it", sh("ip link delete "+step.Quote(m.Port))
 			c.warn(f)
 			continue
 		}
@@ -371,7 +371,7 @@ func (c *cableOf) duplicates() {
 	for _, l := range c.Host.Links {
 		for _, a := range l.Addresses {
 			if own[a.Prefix.Addr()] != "" && l.Name != c.e.Network.Bridge && !a.Prefix.Addr().IsLinkLocalUnicast() {
-				tell(a.Prefix.Addr(), "the host's "+l.Name, "ip addr show "+l.Name, sh(fmt.Sprintf("ip addr del %s dev %s", a.Prefix, step.Quote(l.Name))))
+				tell(a.Prefix.Addr(), "the host's "+l.Name, "ip addr show "+step.Quote(l.Name), sh(fmt.Sprintf("ip addr del %s dev %s", a.Prefix, step.Quote(l.Name))))
 			}
 		}
 	}
