@@ -104,18 +104,22 @@ func (f *Facts) askNames() {
 		if err == nil {
 			s.judge(m, f.Network)
 		} else {
-			s.find()
+			s.find(f.Host.Inode)
 		}
 	}
 }
 
-// find looks for the process of a server that does not answer, and what it does.
-func (s *Server) find() {
+// find looks for the process of a server that does not answer, and what it does. It is in
+// the namespace of the host: other hosts have networks of the same name.
+func (s *Server) find(host uint64) {
 	files, _ := filepath.Glob("/proc/[1-9]*/cmdline") // the pattern is well-formed
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		words := strings.Split(string(text), "\x00")
 		if err != nil || len(words) < 5 || filepath.Base(words[0]) != "minictr-dns" || words[1] != "serve" || words[4] != s.Network {
+			continue
+		}
+		if inode, err := network.Inode(filepath.Join(filepath.Dir(file), "ns/net")); err != nil || inode != host {
 			continue
 		}
 		stat, err := os.ReadFile(filepath.Join(filepath.Dir(file), "stat"))
