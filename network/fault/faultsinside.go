@@ -214,7 +214,12 @@ func insideFaults() []Fault {
 		}},
 		{"hosts-wrong", "somebody wrote an old address of the container into its /etc/hosts", "nsswitch", Inside, needInner, func(v *view) ([]Change, error) {
 			return v.write("/etc/hosts", func(was string) string {
-				return strings.ReplaceAll(was, v.address.String(), "203.0.113.80")
+				for _, e := range v.Config.Endpoints {
+					if e.Interface.Address.IsValid() {
+						was = strings.ReplaceAll(was, e.Interface.Address.Addr().String()+"\t", "203.0.113.80\t")
+					}
+				}
+				return was
 			})
 		}},
 		{"frozen", "somebody froze the container's cgroup for a backup, and forgot it", "frozen", Inside, needCgroup, func(v *view) ([]Change, error) {

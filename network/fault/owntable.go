@@ -41,16 +41,23 @@ func elementsOf(set string, wanted func(nftables.SetElement) bool) (list []nftab
 		return nil, err
 	}
 	all, err := c.GetSetElements(s)
-	slices.SortFunc(all, func(a, b nftables.SetElement) int { return bytes.Compare(a.Key, b.Key) })
-	for i, e := range all {
+	for _, e := range all {
 		if !e.IntervalEnd && wanted(e) {
-			list = append(list, e)
-			if i+1 < len(all) && all[i+1].IntervalEnd {
-				list = append(list, all[i+1])
-			}
+			list = append(append(list, e), endOf(e, all)...)
 		}
 	}
 	return list, err
+}
+
+// endOf is the end of the interval that the element begins: the first one behind it.
+// Where another interval follows at once, that begins with the same key.
+func endOf(e nftables.SetElement, all []nftables.SetElement) (end []nftables.SetElement) {
+	for _, other := range all {
+		if other.IntervalEnd && bytes.Compare(other.Key, e.Key) > 0 && (end == nil || bytes.Compare(other.Key, end[0].Key) < 0) {
+			end = []nftables.SetElement{other}
+		}
+	}
+	return end
 }
 
 func (s *element) has() (bool, error) {

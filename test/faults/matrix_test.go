@@ -132,7 +132,7 @@ func (l *lab) examine(f fault.Fault) (r row) {
 	}
 	r = row{named: broken.named(f.Check)}
 	if broken.Cause == nil {
-		r.healed = "`minictr fault clear`"
+		r.healed = l.healWarning(who, f.Check, broken)
 		return r
 	}
 	r.note = fmt.Sprintf("%s: %s\n%s", broken.Cause.Object, broken.Cause.What, out)
@@ -154,6 +154,23 @@ func (l *lab) heal(who string, d diagnosis) string {
 	}
 	l.t.Logf("%s: nothing that the doctor says heals it: %v; %v: %s; then %+v %v", d.Cause.Check, fixed, typed, shell, now.Cause, err)
 	return "`minictr fault clear` only"
+}
+
+// healWarning does what is printed beside a warning.
+func (l *lab) healWarning(who, check string, d diagnosis) string {
+	for _, c := range d.Checks {
+		if c.Check != check || c.Status != "warn" {
+			continue
+		}
+		shell := "minictr() { " + l.programs + "/minictr --root " + l.root + " \"$@\"; }\n" + strings.Join(c.Cure, "\n")
+		_, _, typed := output(l.command("sh", "-c", shell))
+		now, err := l.doctor(who)
+		if len(c.Cure) > 0 && err == nil && now.Healthy && now.named(check) == "nothing" {
+			return "the printed cure (a warning)"
+		}
+		l.t.Logf("%s: the cure of the warning does not heal it: %v: %s", check, typed, shell)
+	}
+	return "`minictr fault clear` (a warning)"
 }
 
 // text is the page.
