@@ -70,19 +70,26 @@ func (w *world) close() {
 
 // explorePlan looks at the places on the way that a static walk foresees, and
 // notes the ports that the destination will have. Where the walk sees no end, all
-// that there are may be on the way.
+// that cables lead to may be on the way; where no cable leads, no packet comes, and
+// nothing of ours is put there.
 func (w *world) explorePlan() {
 	p := newPlanner(w)
 	p.there()
 	for _, n := range p.marks {
 		w.probe.seen = append(w.probe.seen, n.after.Destination.Port())
 	}
-	if !p.arrived() {
-		for _, place := range w.places[:min(len(w.places), maxUnforeseen)] {
-			w.add(place)
+	if p.arrived() {
+		return
+	}
+	for i := 0; i < len(w.grounds); i++ { // it grows
+		for _, l := range w.grounds[i].links {
+			if len(w.grounds) > maxUnforeseen {
+				return
+			}
+			w.findPeer(w.grounds[i], l)
 		}
 	}
 }
 
-// maxUnforeseen is how many places are looked at that nothing leads to.
+// maxUnforeseen is how many places are looked at that the walk does not lead to.
 const maxUnforeseen = 16
