@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/network/capture"
 	"github.com/minictr/minictr/network/capture/pcapfilter"
+	"github.com/minictr/minictr/network/namespaces"
 	"github.com/minictr/minictr/network/survey"
 	"github.com/minictr/minictr/runtime"
 )
@@ -35,15 +35,17 @@ type sniffFlags struct {
 func sniffCommand(a *app) *cobra.Command {
 	var f sniffFlags
 	c := &cobra.Command{
-		Use:   "sniff CONTAINER [FILTER…]",
-		Short: "Show the packets of a container, at both ends of its cable",
-		Long: `Show the packets of a container, one a line, as they are seen at both ends of its
+		Use:   "sniff TARGET [FILTER…]",
+		Short: "show the packets of a container, at both ends of its cable",
+		Long: `Show the packets of a container, or another network namespace, one a line, as they are seen at both ends of its
 cable: "out eth0>veth12ab" was sent by the container and came out of the other end,
 "out eth0 only" did not. Where the host translates addresses, the line tells the others.
 
 FILTER is an expression of pcap-filter(7), as tcpdump takes it: 'tcp port 80 and not
 host 10.0.0.1', 'icmp', 'udp port 53', 'tcp[tcpflags] & tcp-syn != 0'. The addresses are
-those that the container knows; containers may be called by their names.`,
+those that the container knows; containers may be called by their names.
+
+` + targetForms,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.sniff(args[0], strings.Join(args[1:], " "), f) },
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -83,13 +85,11 @@ func (a *app) sniff(name, expression string, f sniffFlags) error {
 	if f.count < 0 {
 		return usageError{fmt.Errorf("--count %d: not a number of packets", f.count)}
 	}
-	c, err := a.runtime().Container(name)
+	t, err := a.target(name)
 	if err != nil {
 		return err
 	}
-	if c.Status != runtime.Running {
-		return &runtime.NotRunningError{Name: c.Config.Name}
-	}
+	defer t.close()
 	hosts, err := a.containerAddresses()
 	if err != nil {
 		a.warn(err)
@@ -98,27 +98,39 @@ func (a *app) sniff(name, expression string, f sniffFlags) error {
 	if err != nil {
 		return usageError{err}
 	}
-	ended, err := unix.PidfdOpen(c.State.Pid, 0)
-	if err != nil {
-		return fmt.Errorf("watch %s: %w", c.Config.Name, err)
-	}
-	defer unix.Close(ended)
-	places, err := a.sniffPlaces(c, f)
+	places, err := a.sniffPlaces(t, f)
 	if err != nil {
 		return err
 	}
-	s := &sniffer{app: a, name: c.Config.Name, flags: f, places: places, hosts: hosts, filter: filter}
-	return s.run(ended)
+	s := &sniffer{app: a, name: t.netnsName(), flags: f, places: places, hosts: hosts, filter: filter}
+	return s.run(t.pidfd)
 }
 
-// sniffPlaces finds where to look.
-func (a *app) sniffPlaces(c *runtime.Container, f sniffFlags) ([]capture.Place, error) {
-	source := survey.Source{Path: filepath.Join("/proc", fmt.Sprint(c.State.Pid), "ns/net")}
+// sniffPlaces finds where to look. A container's cable leads to the host; that of another
+// namespace may lead to any.
+func (a *app) sniffPlaces(t *target, f sniffFlags) ([]capture.Place, error) {
+	netns, err := t.netns()
+	if err != nil {
+		return nil, err
+	}
+	source := survey.Source{Path: netns.Path, Inode: netns.Inode}
 	inside, err := survey.ReadOne(source)
 	if err != nil {
-		return nil, fmt.Errorf("read the network of %s: %w", c.Config.Name, err)
+		return nil, fmt.Errorf("read the network of %s: %w", t, err)
 	}
-	host, err := survey.Read([]survey.Source{source})
+	sources := []survey.Source{source}
+	if t.container == nil {
+		others, err := namespaces.Read(namespaces.Network)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range others {
+			if path := pathOf(n); path != "" && n.Inode != source.Inode {
+				sources = append(sources, survey.Source{Path: path, Inode: n.Inode})
+			}
+		}
+	}
+	host, err := survey.Read(sources)
 	if err != nil {
 		return nil, fmt.Errorf("read the host's network: %w", err)
 	}
@@ -237,7 +249,9 @@ func placeNames(places []capture.Place) string {
 	return strings.Join(names, ", ")
 }
 
-// untilEnd is a context that ends with the container, too; gone tells whether it has.
+// untilEnd is a context that ends with the container, too; gone tells whether it has. A
+// namespace that is not a process's has no such end: then ended is -1, which poll(2)
+// takes for nothing.
 func (s *sniffer) untilEnd(ctx context.Context, ended int) (_ context.Context, gone func() bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	const pace = 100 // ms
