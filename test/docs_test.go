@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -14,29 +15,46 @@ import (
 	"github.com/minictr/minictr/test/kernel"
 )
 
-var update = flag.Bool("update", false, "put into docs/networking.md what its commands print")
+var update = flag.Bool("update", false, "put into the pages of docs what their commands print")
 
-// TestNetworkingPage types what docs/networking.md shows. Its block of sh makes the
-// machine; the lines of its console blocks that begin with "# " are the commands, in
-// one order over the whole page, and what follows each is what it prints, on both
-// outputs. See shown for what may differ. With -update the page gets what was
-// printed; long output is then to be shortened by hand.
-func TestNetworkingPage(t *testing.T) {
+// The pages whose commands are typed.
+var pages = []struct {
+	file     string
+	commands int // at least
+	needs    []string
+}{
+	{"networking.md", 50, []string{"ip", "nft", "nsenter", "unshare", "sysctl", "bash"}},
+}
+
+// TestPages types what pages of docs show. The block of sh makes the machine; the lines
+// of the console blocks that begin with "# " are the commands, in one order over the
+// whole page, and what follows each is what it prints, on both outputs. See shown for
+// what may differ. With -update the page gets what was printed; long output is then to
+// be shortened by hand.
+func TestPages(t *testing.T) {
 	kernel.RequireRoot(t)
-	kernel.RequireCommand(t, "ip", "nft", "nsenter", "unshare", "sysctl", "sh")
-	const file = "../docs/networking.md"
+	programs := kernel.Programs(t)
+	for _, p := range pages {
+		t.Run(p.file, func(t *testing.T) {
+			kernel.RequireCommand(t, p.needs...)
+			testPage(t, programs, "../docs/"+p.file, p.commands)
+		})
+	}
+}
+
+func testPage(t *testing.T, programs, file string, atLeast int) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	page := readPage(string(text))
-	if len(page.commands) < 50 || page.script == "" {
+	if len(page.commands) < atLeast || page.script == "" {
 		t.Fatalf("%s shows %d commands", file, len(page.commands))
 	}
-	h := newPageHost(t, page.script)
+	m := newPageMachine(t, programs, page.script)
 	changed := false
 	for _, c := range page.commands {
-		out := h.show(c)
+		out := m.show(c)
 		got := lines(out)
 		if shown(c.output, got) {
 			continue
@@ -54,42 +72,114 @@ func TestNetworkingPage(t *testing.T) {
 	}
 }
 
-// show types the command. One that fetches something may do so before the server
-// listens, and is tried again.
-func (h *netnsHost) show(c *command) string {
-	h.t.Helper()
-	for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		out, err := h.run(c.line)
-		if ended := new(exec.ExitError); err != nil && !errors.As(err, &ended) { // that it fails may be what it shows
-			h.t.Fatalf("%s: %v", c.line, err)
-		}
-		if !strings.Contains(c.line, "wget ") || shown(c.output, lines(out)) || time.Now().After(deadline) {
-			return out
-		}
-	}
+// A pageMachine is the machine of a page: namespaces of its own for networks, mounts and
+// processes, so that what lists all of a machine lists what the page has made. Its
+// minictr is this one's; wget and ping are those of minictr/base, iptables is the one
+// that speaks nf_tables.
+type pageMachine struct {
+	t    *testing.T
+	pid  int // of who keeps the namespaces, from outside
+	path string
 }
 
-// newPageHost makes the machine of the page: namespaces whose minictr is this one's,
-// and whose wget is that of minictr/base.
-func newPageHost(t *testing.T, script string) *netnsHost {
+func newPageMachine(t *testing.T, programs, script string) *pageMachine {
 	t.Helper()
 	kernel.Snapshot(t)
-	programs, dir := kernel.Programs(t), t.TempDir()
-	h := &netnsHost{t: t, path: dir + ":" + os.Getenv("PATH")}
-	wrapper := fmt.Sprintf("#!/bin/sh\nexec %s/minictr --root %s/root \"$@\"\n", programs, dir)
+	dir := t.TempDir()
+	m := &pageMachine{t: t, path: dir + ":" + os.Getenv("PATH")}
+	iptables, _ := exec.LookPath("iptables-nft") // a page that needs it has asked for it
 	for _, err := range []error{
-		os.WriteFile(dir+"/minictr", []byte(wrapper), 0o755),
+		kernel.WriteProgram(dir+"/minictr", fmt.Sprintf("#!/bin/sh\nexec %s/minictr --root %s/root \"$@\"\n", programs, dir)),
 		os.Symlink(programs+"/minictr-base", dir+"/wget"),
+		os.Symlink(programs+"/minictr-base", dir+"/ping"),
+		os.Symlink(iptables, dir+"/iptables"),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	h.start(script + "true")
+	m.start()
+	m.sh(newMachine + script)
 	t.Cleanup(func() {
-		h.sh("minictr ps -aq | xargs -r minictr rm -f; minictr network adopted -q | xargs -r -n 1 minictr network release; minictr network rm --all >/dev/null; ip -all netns delete")
+		m.sh("minictr ps -aq | xargs -r minictr rm -f; minictr network adopted -q | xargs -r -n 1 minictr network release; minictr network rm --all >/dev/null; ip -all netns delete")
 	})
-	return h
+	return m
+}
+
+// newMachine makes the machine what a new one is. A network namespace begins with the
+// sysctls for IPv4 of the real machine (devinet_init_net), which may forward packets.
+// Process numbers of five digits are what shown takes for ones that differ.
+const newMachine = `
+for conf in all default lo; do
+	sysctl -qw net.ipv4.conf.$conf.forwarding=0 net.ipv4.conf.$conf.rp_filter=0 net.ipv4.conf.$conf.arp_ignore=0 net.ipv4.conf.$conf.arp_announce=0 net.ipv4.conf.$conf.route_localnet=0
+done
+sysctl -qw net.ipv4.ip_forward=0 kernel.ns_last_pid=10000
+`
+
+// start makes the namespaces, and keeps them until the test's end. Their first process
+// is a shell that waits for a child, and so reaps those of others.
+func (m *pageMachine) start() {
+	m.t.Helper()
+	keeper := exec.Command("unshare", "-n", "-m", "-p", "-f", "--mount-proc", "--propagation", "private", "sh")
+	keeper.Stderr = os.Stderr
+	in, err := keeper.StdinPipe()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	out, err := keeper.StdoutPipe()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := keeper.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() {
+		if err := in.Close(); err != nil {
+			m.t.Error(err)
+		}
+		if err := keeper.Wait(); err != nil {
+			m.t.Error(err)
+		}
+	})
+	_, err = io.WriteString(in, "echo ready; cat\n")
+	if _, rerr := io.ReadFull(out, make([]byte, len("ready\n"))); err != nil || rerr != nil {
+		m.t.Fatal(err, rerr)
+	}
+	m.pid = keeper.Process.Pid
+}
+
+// run runs a script of bash on the machine.
+func (m *pageMachine) run(script string) (string, error) {
+	c := exec.Command("nsenter", "-t", fmt.Sprint(m.pid), "-n", "-m", fmt.Sprintf("--pid=/proc/%d/ns/pid_for_children", m.pid), "bash", "-c", script)
+	c.Env = append(os.Environ(), "PATH="+m.path)
+	c.WaitDelay = time.Second / 2 // what it leaves in the background keeps the outputs
+	out, err := c.CombinedOutput()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil
+	}
+	return string(out), err
+}
+
+func (m *pageMachine) sh(script string) {
+	m.t.Helper()
+	if out, err := m.run(script); err != nil {
+		m.t.Fatalf("%s: %v: %s", script, err, out)
+	}
+}
+
+// show types the command. One that fetches something may do so before the server
+// listens, and is tried again.
+func (m *pageMachine) show(c *command) string {
+	m.t.Helper()
+	for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		out, err := m.run(c.line)
+		if ended := new(exec.ExitError); err != nil && !errors.As(err, &ended) { // that it fails may be what it shows
+			m.t.Fatalf("%s: %v", c.line, err)
+		}
+		if !strings.Contains(c.line, "wget ") || shown(c.output, lines(out)) || time.Now().After(deadline) {
+			return out
+		}
+	}
 }
 
 // A page is a page of the documentation.
@@ -113,11 +203,15 @@ func readPage(text string) *page {
 	for i, line := range lines(text) {
 		fence, isFence := strings.CutPrefix(line, "```")
 		typed, isCommand := strings.CutPrefix(line, "# ")
+		more, isMore := strings.CutPrefix(line, "> ")
 		switch {
 		case isFence:
 			block, last = fence, nil
 		case block == "sh":
 			p.script += line + "\n"
+		case isMore && last != nil && len(last.output) == 0:
+			last.line += "\n" + more
+			last.before++
 		case block == "console" && isCommand:
 			last = &command{at: i + 1, before: len(p.lines) + 1, line: typed}
 			p.commands = append(p.commands, last)
@@ -151,9 +245,10 @@ func lines(text string) []string {
 
 // shown reports whether the page shows what was printed. "…" stands for anything,
 // and on a line of its own for any lines. What differs from run to run differs in
-// digits: 8 and more of hex (ids, inodes), 5 and more (ports, pids), the number of a
-// link behind @if, and numbers in front of ms, s, second and seconds. The width of
-// columns follows from them, so spaces count as one.
+// digits: 8 and more of hex (ids, inodes), 5 and more (ports, pids), hardware addresses
+// that the kernel has made up, the number of a link behind @if, and numbers in front of
+// ms, s, second and seconds. The width of columns follows from them, so spaces count as
+// one.
 func shown(want, got []string) bool {
 	if len(want) == 0 {
 		return len(got) == 0
@@ -169,7 +264,7 @@ func shown(want, got []string) bool {
 	return len(got) > 0 && pattern(want[0]).MatchString(plain(got[0])) && shown(want[1:], got[1:])
 }
 
-var varying = regexp.MustCompile(`[0-9a-f]{8,}|[0-9]{5,}|@if[0-9]+|(Less than a second|[0-9.]+ ?(ms|seconds?)\b)|…`)
+var varying = regexp.MustCompile(`([0-9a-f]{2}:){5}[0-9a-f]{2}|[0-9a-f]{8,}|[0-9]{5,}|@if[0-9]+|(Less than a second|[0-9.]+ ?(ms|seconds?)\b)|…`)
 
 func plain(line string) string { return strings.Join(strings.Fields(line), " ") }
 
@@ -182,6 +277,10 @@ func pattern(line string) *regexp.Regexp {
 		switch found := line[at[0]:at[1]]; {
 		case found == "…":
 			text += ".*"
+		case strings.HasPrefix(found, "02:42:"):
+			text += found
+		case strings.Contains(found, ":"):
+			text += "([0-9a-f]{2}:){5}[0-9a-f]{2}"
 		case strings.HasPrefix(found, "@if"):
 			text += "@if[0-9]+"
 		case strings.HasSuffix(found, "ms"):
