@@ -24,6 +24,7 @@ var pages = []struct {
 	needs    []string
 }{
 	{"networking.md", 50, []string{"ip", "nft", "nsenter", "unshare", "sysctl", "bash"}},
+	{"tutorials.md", 120, []string{"ip", "bridge", "nft", "nsenter", "lsns", "unshare", "sysctl", "bash", "ps", "brctl", "arp", "route", "iptables-nft", "conntrack"}},
 }
 
 // TestPages types what pages of docs show. The block of sh makes the machine; the lines
