@@ -94,7 +94,6 @@ func (w Way) String() string {
 
 // readWays asks in the container.
 func (f *Facts) readWays() {
-	f.Ways = map[netip.Addr]*Ways{}
 	for _, e := range f.Network.Endpoints {
 		for _, a := range e.Interface.Addresses() {
 			w := &Ways{}

@@ -56,7 +56,7 @@ func (p Patient) netns() network.Netns {
 // What is not to be read is left out, and said in the facts.
 func Read(r Request) (*Facts, error) {
 	p := r.Patient
-	f := &Facts{Name: p.Name, Pid: p.Pid, Network: p.Network, NetnsOf: p.NetnsOf, Target: r.Target}
+	f := &Facts{Name: p.Name, Pid: p.Pid, Network: p.Network, NetnsOf: p.NetnsOf, Target: r.Target, Ways: map[netip.Addr]*Ways{}}
 	f.Process = Process{Filters: p.Filters, SeccompGave: p.Seccomp}
 	if r.Survey == nil {
 		h, err := Survey(append([]Patient{p}, r.Others...))
