@@ -109,8 +109,22 @@ func (d *doctoring) find(word string) (id string, err error) {
 	return c.Config.ID, nil
 }
 
-// look reads and judges.
+// look reads and judges, again where what is wrong may be over in a moment.
 func (d *doctoring) look(id, word string) (*doctor.Report, error) {
+	list, err := doctor.Settled(func() ([]*doctor.Report, error) {
+		r, err := d.lookOnce(id, word)
+		return []*doctor.Report{r}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 { // it ends whenever it is looked at
+		return nil, &runtime.NotRunningError{Name: word}
+	}
+	return list[0], nil
+}
+
+func (d *doctoring) lookOnce(id, word string) (*doctor.Report, error) {
 	all, err := d.patients(id)
 	if err != nil {
 		return nil, err
@@ -144,35 +158,19 @@ type hostReport struct {
 
 // host looks at the host and at every running container.
 func (d *doctoring) host() error {
-	all, err := d.patients("")
+	list, err := doctor.Settled(d.lookAll)
 	if err != nil {
 		return err
 	}
-	var list []doctor.Patient
-	for _, p := range all {
-		list = append(list, p.Patient)
-	}
-	survey, err := doctor.Survey(list)
-	if err != nil {
-		return err
-	}
-	own, err := doctor.Look(doctor.Request{Runroot: d.runroot, Survey: survey})
-	if err != nil {
-		return err
-	}
-	report := &hostReport{Healthy: own.Healthy, Cause: own.Cause, Checks: own.Checks, Containers: []*doctor.Report{}}
-	for i := range list {
-		others := append(append([]doctor.Patient{}, list[:i]...), list[i+1:]...)
-		r, err := doctor.Look(doctor.Request{Runroot: d.runroot, Survey: survey, Patient: list[i], Others: others, NoUpstream: true})
-		if err != nil {
-			return err
+	own := list[0]
+	report := &hostReport{Healthy: own.Healthy, Cause: own.Cause, Checks: own.Checks, Containers: list[1:]}
+	for _, r := range report.Containers {
+		if r.Healthy {
+			continue
 		}
-		report.Containers = append(report.Containers, r)
-		if !r.Healthy {
-			report.Healthy = false
-			if report.Cause == nil {
-				report.Cause = r.Cause
-			}
+		report.Healthy = false
+		if report.Cause == nil {
+			report.Cause = r.Cause
 		}
 	}
 	if !report.Healthy {
@@ -183,6 +181,36 @@ func (d *doctoring) host() error {
 	}
 	d.printHost(report)
 	return nil
+}
+
+// lookAll reads and judges the host, and then whoever is on its networks.
+func (d *doctoring) lookAll() ([]*doctor.Report, error) {
+	all, err := d.patients("")
+	if err != nil {
+		return nil, err
+	}
+	var list []doctor.Patient
+	for _, p := range all {
+		list = append(list, p.Patient)
+	}
+	survey, err := doctor.Survey(list)
+	if err != nil {
+		return nil, err
+	}
+	own, err := doctor.Look(doctor.Request{Runroot: d.runroot, Survey: survey})
+	if err != nil {
+		return nil, err
+	}
+	reports := []*doctor.Report{own}
+	for i := range list {
+		others := append(append([]doctor.Patient{}, list[:i]...), list[i+1:]...)
+		r, err := doctor.Look(doctor.Request{Runroot: d.runroot, Survey: survey, Patient: list[i], Others: others, NoUpstream: true})
+		if err != nil {
+			return nil, err
+		}
+		reports = append(reports, r)
+	}
+	return reports, nil
 }
 
 func (d *doctoring) printJSON(v any) error { return terminal.JSON(d.out, v) }

@@ -48,7 +48,7 @@ func (d *doctoring) patients(id string) ([]patient, error) {
 
 func patientOf(c *runtime.Container, all []*runtime.Container, adopted []*runtime.Adopted, inherited int) patient {
 	p := patient{c.Config.ID, doctor.Patient{
-		Name: c.Config.Name, Pid: c.State.Pid, Network: c.State.Network, Seccomp: inherited,
+		Name: c.Config.Name, Pid: c.State.Pid, Started: c.State.Started, Network: c.State.Network, Seccomp: inherited,
 		Hostnames: []string{c.Config.Hostname, c.Config.Name},
 	}}
 	if c.Config.Seccomp != "unconfined" && !c.Config.Privileged {

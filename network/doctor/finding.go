@@ -65,6 +65,10 @@ type Report struct {
 	Healthy   bool      `json:"healthy"`
 	Cause     *Finding  `json:"cause,omitempty"`
 	Checks    []Finding `json:"checks"`
+
+	pid       int
+	young     bool            // it may not be whole yet
+	confirmed map[string]bool // what an earlier look has seen as well; see Settled
 }
 
 // Wrong lists the faults and their consequences.

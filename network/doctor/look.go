@@ -9,6 +9,14 @@ const settling = 1100 * time.Millisecond
 // Look reads and diagnoses. Where nothing is wrong but that a name server keeps silent,
 // it looks once more: that is so for a second after a cable was plugged in.
 func Look(r Request) (*Report, error) {
+	report, err := look(r)
+	if err == nil {
+		report.pid, report.young = r.Patient.Pid, time.Since(r.Patient.Started) < beginning
+	}
+	return report, err
+}
+
+func look(r Request) (*Report, error) {
 	begin := time.Now()
 	f, err := Read(r)
 	if err != nil {

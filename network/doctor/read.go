@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/network/survey"
@@ -32,6 +33,7 @@ type Request struct {
 type Patient struct {
 	Name      string
 	Pid       int
+	Started   time.Time
 	Network   *network.Config // nil for the host's network
 	NetnsOf   string          // of --network container:X
 	Hostnames []string        // its own names in /etc/hosts
