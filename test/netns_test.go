@@ -111,7 +111,8 @@ func netnsSameWords(t *testing.T) {
 			out, code := ran(t, tool+" "+w+" 2>/dev/null")
 			answers[i] = append(answers[i], fmt.Sprintf("exit code %d\n%s", code, out))
 		}
-		script(t, tool+" delete red; "+tool+" delete blue")
+		// The kernel frees the numbers in the background.
+		script(t, tool+` delete red; `+tool+` delete blue; n=0; while [ -n "$(ip netns list-id)" ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done`)
 	}
 	for i, w := range words {
 		if answers[0][i] != answers[1][i] {
