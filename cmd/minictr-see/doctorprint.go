@@ -73,11 +73,34 @@ func rows(list []doctor.Finding) (rows []doctor.Finding) {
 	return rows
 }
 
+// mostRows is how many findings of a check are written: somebody in a container may give
+// it thousands of addresses.
+const mostRows = 10
+
+// few keeps the first findings of each check and status, and the number of the others.
+func few(list []doctor.Finding) (shown []doctor.Finding) {
+	type kind struct {
+		check  doctor.ID
+		status doctor.Status
+	}
+	seen, last := map[kind]int{}, map[kind]int{}
+	for _, f := range list {
+		k := kind{f.Check, f.Status}
+		if seen[k]++; seen[k] <= mostRows || f.Status == doctor.OK || f.Status == doctor.Skipped {
+			last[k] = len(shown)
+			shown = append(shown, f)
+			continue
+		}
+		shown[last[k]] = doctor.Finding{Check: f.Check, Status: f.Status, Because: f.Because, What: fmt.Sprintf("and %d more, which --json lists", seen[k]-mostRows+1)}
+	}
+	return shown
+}
+
 // rows writes the checklist, and at its end what was not asked, by the reasons.
 func (d *doctoring) rows(list []doctor.Finding, cause *doctor.Finding) {
 	var reasons []string
 	names := map[string][]string{}
-	for _, f := range rows(list) {
+	for _, f := range few(rows(list)) {
 		if f.Status != doctor.Skipped {
 			d.row(f, cause)
 			continue
