@@ -63,6 +63,9 @@ func (d *diagnosis) unanswered() {
 func (d *diagnosis) process() {
 	p := d.Process
 	switch {
+	case d.Pid == 0 && d.Network != nil:
+		d.skip("frozen", "an adopted namespace has no process of its own")
+		d.skip("container", "an adopted namespace has no process of its own")
 	case p.Frozen != "":
 		d.fault(Finding{
 			Check: "frozen", Object: p.Frozen, What: "the cgroup is frozen: none of the container's processes runs",
@@ -78,7 +81,9 @@ func (d *diagnosis) process() {
 	default:
 		d.ok("frozen", "", "")
 	}
-	d.ok("container", d.Name, "%d", d.Pid)
+	if !d.said("container") {
+		d.ok("container", d.Name, "%d", d.Pid)
+	}
 	d.filters()
 	if d.Network == nil || d.Inside.Err == nil {
 		return

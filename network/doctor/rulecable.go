@@ -266,6 +266,7 @@ func (c *cableOf) wayOut(w Way, a, gateway netip.Addr) {
 		c.ok("route", c.e.Interface.Name, "default by %s", c.e.Interface.Name)
 		c.ok("gateway", c.e.Interface.Name, "%s", gateway)
 	case best != nil && c.Inside.name(best.Link) == c.e.Interface.Name && best.Gateway != gateway && w.Gateway == best.Gateway:
+		c.ok("route", c.e.Interface.Name, "default by %s", c.e.Interface.Name)
 		c.fault(Finding{
 			Check: "gateway", Object: gateway.String(), What: fmt.Sprintf("the default route goes to %s, not to the gateway %s", best.Gateway, gateway),
 			Why: "only the gateway passes packets on; nobody answers at another address", Show: c.in("ip", family(a)+"route"), Ours: true,
