@@ -14,6 +14,7 @@ import (
 	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/network/doctor"
 	"github.com/minictr/minictr/runtime"
+	"github.com/minictr/minictr/runtime/step"
 )
 
 // A doctoring is one call of doctor.
@@ -97,6 +98,9 @@ func (d *doctoring) find(word string) (id string, err error) {
 			if a.Network.Netns.Name == word {
 				return a.ID, nil
 			}
+		}
+		if _, named := d.netnsPath(word); named {
+			err = &targetError{text: word + " is a network namespace that minictr knows nothing of: what should be there?", hint: "minictr network adopt " + step.Quote(word) + " gives it a place on a network; then the doctor knows", err: err}
 		}
 		return "", errors.Join(err, listErr)
 	}
