@@ -60,9 +60,9 @@ func (l *lab) dumpOf(name, link, sysctls string) string {
 		return err.Error()
 	}
 	var lines []string
-	for line := range strings.Lines(out) {
+	for line := range strings.SplitSeq(out, "\n") {
 		if !changingLine.MatchString(line) && !learntEntry.MatchString(line) {
-			lines = append(lines, strings.TrimRight(changingPart.ReplaceAllString(line, ""), " \n"))
+			lines = append(lines, strings.TrimRight(changingPart.ReplaceAllString(line, ""), " "))
 		}
 	}
 	// The order of links, of routes of equal metric and of tables is that of their

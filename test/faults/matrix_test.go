@@ -67,7 +67,7 @@ type row struct {
 func TestMatrix(t *testing.T) {
 	rows := map[string]row{}
 	var lock sync.Mutex
-	inLabs(t, func(l *lab, f fault.Fault, _ string) {
+	inLabs(t, fault.List(), func(l *lab, f fault.Fault, _ string) {
 		r := l.examine(f)
 		lock.Lock()
 		defer lock.Unlock()

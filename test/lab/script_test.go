@@ -111,7 +111,7 @@ func TestScriptsAreWhatRunDoes(t *testing.T) {
 }
 
 // settled is how long addresses may be tentative.
-const settled = 3 * time.Second
+const settled = 15 * time.Second
 
 // uplink gives a host what networks look at: an address and a default route.
 const uplink = "link set lo up\nlink add wan0 mtu 1450 type veth peer name wan1 mtu 1450\nlink set wan1 up addrgenmode none\nlink set wan0 up addrgenmode none\naddress add 192.0.2.1/24 dev wan0\nroute add default via 192.0.2.254\n"
