@@ -169,7 +169,8 @@ func (m *pageMachine) sh(script string) {
 }
 
 // show types the command. One that fetches something may do so before the server
-// listens, and is tried again.
+// listens, one that asks for states before the kernel has set them (RFC 2863's, some
+// moments after a link is up); these are tried again.
 func (m *pageMachine) show(c *command) string {
 	m.t.Helper()
 	for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(50 * time.Millisecond) {
@@ -177,7 +178,7 @@ func (m *pageMachine) show(c *command) string {
 		if ended := new(exec.ExitError); err != nil && !errors.As(err, &ended) { // that it fails may be what it shows
 			m.t.Fatalf("%s: %v", c.line, err)
 		}
-		if !strings.Contains(c.line, "wget ") || shown(c.output, lines(out)) || time.Now().After(deadline) {
+		if !early.MatchString(c.line) || shown(c.output, lines(out)) || time.Now().After(deadline) {
 			return out
 		}
 	}
@@ -235,6 +236,9 @@ func (p *page) String() string {
 	}
 	return strings.Join(append(all, p.lines[from:]...), "\n") + "\n"
 }
+
+// early are commands that may come too early, and change nothing.
+var early = regexp.MustCompile(`wget |^(minictr .*-- )?ip [^;]*-br [^;]*$`)
 
 func lines(text string) []string {
 	text = strings.TrimRight(text, "\n")
