@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,6 +41,24 @@ func TestHostileNames(t *testing.T) {
 			if i := strings.Index(line, evil); i >= 0 && strings.Count(line[:i], "'")%2 == 0 {
 				t.Errorf("%s: not quoted: %s", finding.Check, line)
 			}
+		}
+	}
+}
+
+// TestConnectedRoute: the route that the bridge's address had made comes back, whether
+// there is another way by then or none.
+func TestConnectedRoute(t *testing.T) {
+	for _, lost := range []func(*Way){
+		func(w *Way) { w.Link = "eth0" },
+		func(w *Way) { w.Errno = unix.ENETUNREACH },
+	} {
+		f := well()
+		f.Host.Routes = slices.DeleteFunc(f.Host.Routes, func(r survey.Route) bool { return r.To == address.Masked() })
+		lost(&f.ways().HostTo)
+		cause := Diagnose(f).Cause
+		const cure = "ip route add 172.17.0.0/16 dev minictr0 proto kernel scope link src 172.17.0.1"
+		if cause == nil || cause.Check != "host-route" || !cause.Ours || !slices.Equal(cause.Cure, []string{cure}) {
+			t.Errorf("%+v", cause)
 		}
 	}
 }

@@ -186,8 +186,28 @@ func (c *cableOf) detour(w Way, a, out netip.Addr, what string) (clean bool) {
 			break
 		}
 	}
+	if missing := c.connected(a); !out.IsValid() && missing != nil {
+		f.Ours = len(f.Remedies) == 0
+		f.Remedies = append(f.Remedies, missing...)
+	}
 	c.fault(f)
 	return false
+}
+
+// connected puts back the route that the kernel had made for the bridge's address, where
+// somebody has deleted it.
+func (c *cableOf) connected(a netip.Addr) []Remedy {
+	n := c.e.Network
+	subnet, how := n.Subnet(), "scope link src "+n.Gateway.Addr().String()
+	if a.Is6() {
+		subnet, how = n.Subnet6(), "metric 256"
+	}
+	if slices.ContainsFunc(c.Host.Routes, func(r survey.Route) bool {
+		return r.Table == unix.RT_TABLE_MAIN && r.To == subnet && c.Host.name(r.Link) == n.Bridge
+	}) {
+		return nil
+	}
+	return sh(fmt.Sprintf("ip %sroute add %s dev %s proto kernel %s", family(a), subnet, step.Quote(n.Bridge), how))
 }
 
 // suspects are the rules of the host that may apply to packets to or from the container,
