@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -108,7 +109,16 @@ func enterArguments(f *pflag.FlagSet, flags *enterFlags, args []string) (word st
 		}
 	}
 	flags.withCommand = args
-	return word, nil
+	return word, errors.Join(checkID(f, "setuid", flags.uid), checkID(f, "setgid", flags.gid))
+}
+
+// checkID refuses what is no user or group: cut to 32 bits it would be another one, and
+// 4294967295 means to stay who one is, setresuid(2).
+func checkID(f *pflag.FlagSet, option string, id int) error {
+	if f.Changed(option) && (id < 0 || id >= math.MaxUint32) {
+		return usageError{fmt.Errorf("--%s %d: a number from 0 to %d", option, id, uint32(math.MaxUint32-1))}
+	}
+	return nil
 }
 
 // enter runs the command and sets the exit code.

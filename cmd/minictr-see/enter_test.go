@@ -31,6 +31,11 @@ func TestEnterArguments(t *testing.T) {
 		{"-h", "help"},
 		{"", "enter whose namespaces? usage: minictr enter TARGET [-a|-n|-m|…] [COMMAND…]"},
 		{"web -x", "unknown shorthand flag: 'x' in -x"},
+		{"web -S 4294967296 id", "--setuid 4294967296: a number from 0 to 4294967294"},
+		{"web -S 4294967295 id", "--setuid 4294967295: a number from 0 to 4294967294"},
+		{"web -S -1 id", "--setuid -1: a number from 0 to 4294967294"},
+		{"web -G 99999999999 id", "--setgid 99999999999: a number from 0 to 4294967294"},
+		{"web -S 4294967294 -G 0 id", "web all=false [] [id]"},
 		{"web -t 12", "web and -t 12 are two targets; give one"},
 		{"web -S x", `invalid argument "x" for "-S, --setuid" flag: strconv.ParseInt: parsing "x": invalid syntax`},
 	} {
