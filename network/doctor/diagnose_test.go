@@ -76,7 +76,7 @@ func well() *Facts {
 		Rules: usual(), Neighbours: []survey.Neighbour{{Link: 2, Address: router, MAC: "02:00:00:00:00:09", State: "reachable"}},
 	}
 	f.Host.Parameters = map[string]string{"net/ipv4/ip_forward": "1", "net/ipv4/conf/minictr0/forwarding": "1", "net/ipv4/conf/eth0/forwarding": "1", "net/ipv4/conf/all/rp_filter": "1", "net/ipv4/conf/minictr0/rp_filter": "0", "net/ipv4/conf/eth0/rp_filter": "0"}
-	f.Inside.Named = true
+	f.Inside.Named, f.Inside.NamePath = true, "/run/netns/web"
 	f.Inside.Netns = survey.Netns{
 		Inode: guestIno,
 		Links: []survey.Link{

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/minictr/minictr/network"
@@ -138,7 +139,7 @@ func (d *diagnosis) in(program, rest string) string {
 	if d.Inside.Inode == d.Host.Inode {
 		return program + " " + rest
 	}
-	if !d.Inside.Named {
+	if !d.Inside.Named || filepath.Dir(d.Inside.NamePath) != "/run/netns" { // where ip looks
 		return fmt.Sprintf("nsenter -t %d -n %s %s", d.Pid, program, rest)
 	}
 	name := step.Quote(d.Network.Netns.Name)
