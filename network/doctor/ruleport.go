@@ -114,6 +114,14 @@ func (c *cableOf) switchIsThere() {
 	c.frames()
 }
 
+// inEvery reports whether the entry of a VLAN stands beside one without. It was made
+// with that one, for each VLAN of the port, and goes with it.
+func (c *cableOf) inEvery(entry survey.FDBEntry) bool {
+	return entry.VLAN != 0 && slices.ContainsFunc(c.Host.FDB, func(f survey.FDBEntry) bool {
+		return f.VLAN == 0 && f.MAC == entry.MAC && f.Link == entry.Link && f.Master == entry.Master
+	})
+}
+
 // frames looks for entries of the bridge's table that somebody has made by hand.
 func (c *cableOf) frames() {
 	if c.inside == nil {
@@ -123,7 +131,7 @@ func (c *cableOf) frames() {
 	for _, f := range c.Host.FDB {
 		byHand := f.State == "static" || f.State == "permanent"
 		elsewhere := f.Link == c.bridge.Index || f.Master == c.bridge.Index && (c.host == nil || f.Link != c.host.Index)
-		if f.MAC != c.inside.MAC || !byHand || !elsewhere || f.MAC == c.bridge.MAC {
+		if f.MAC != c.inside.MAC || !byHand || !elsewhere || f.MAC == c.bridge.MAC || c.inEvery(f) {
 			continue
 		}
 		clean = false

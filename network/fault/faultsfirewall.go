@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 
 	"github.com/google/nftables"
@@ -31,8 +32,8 @@ func firewallFaults() []Fault {
 		})},
 		{"bridged-drop", "a firewall keeps the neighbours on the bridge apart: br_netfilter shows it their frames", "br-netfilter", Network, needBridge | needOther, func(v *view) ([]Change, error) {
 			on, err := readSysctl(network.Netns{}, "net/bridge/bridge-nf-call-iptables")
-			if err == nil && on != "1" {
-				err = errors.New("net.bridge.bridge-nf-call-iptables is not 1")
+			if errors.Is(err, fs.ErrNotExist) || err == nil && on != "1" {
+				err = errors.New("the rules of IP do not see frames of bridges: that needs the kernel module br_netfilter, and net.bridge.bridge-nf-call-iptables=1")
 			}
 			return put(&table{Family: "ip", Name: "segregate", Chains: []chain{{
 				Name: "forward", Type: "filter", Hook: "forward", Rules: []match{{In: v.bridge.Name, Out: v.bridge.Name, Verdict: "drop"}},

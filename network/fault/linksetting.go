@@ -95,10 +95,26 @@ func linkKeys() map[string]linkKey {
 				b, ok := l.(*netlink.Bridge)
 				return word(ok && b.VlanFiltering != nil && *b.VlanFiltering, "1", "0")
 			},
-			func(l netlink.Link, v string) error { return netlink.BridgeSetVlanFiltering(l, v == "1") },
+			setVLANFiltering,
 			"ip link set LINK type bridge vlan_filtering VALUE",
 		},
 	}
+}
+
+// setVLANFiltering changes that alone. The library's function sends all else that it
+// knows of the bridge too, and some of that cannot be set then: EINVAL.
+func setVLANFiltering(l netlink.Link, value string) error {
+	r := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+	head := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	head.Index = int32(l.Attrs().Index)
+	r.AddData(head)
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(unix.IFLA_INFO_KIND, nl.NonZeroTerminated("bridge"))
+	on := map[string]uint8{"1": 1}[value]
+	info.AddRtAttr(unix.IFLA_INFO_DATA, nil).AddRtAttr(unix.IFLA_BR_VLAN_FILTERING, nl.Uint8Attr(on))
+	r.AddData(info)
+	_, err := r.Execute(unix.NETLINK_ROUTE, 0)
+	return err
 }
 
 type linkKey struct {

@@ -84,13 +84,15 @@ func unfit(name string) string {
 		return "the kernel's queue netem"
 	case "vlan-wrong":
 		return "VLAN filtering for bridges"
+	case "bridged-drop":
+		return "the kernel module br_netfilter"
 	}
 	return ""
 }
 
 // refused tells whether the error is one of a fault that cannot be injected here.
 func refused(name string, err error) bool {
-	because := map[string]string{"loss": "no queue netem", "vlan-wrong": "no VLAN filtering"}[name]
+	because := map[string]string{"loss": "no queue netem", "vlan-wrong": "no VLAN filtering", "bridged-drop": "br_netfilter"}[name]
 	if because == "" {
 		because = "first network namespace"
 	}
@@ -159,7 +161,7 @@ func TestReversal(t *testing.T) {
 }
 
 // unfitFaults is how many unfit knows.
-const unfitFaults = 4
+const unfitFaults = 5
 
 // allVariable says that TestReversal shall take every fault; it takes a minute.
 const allVariable = "MINICTR_FAULTS"

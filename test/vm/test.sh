@@ -32,7 +32,7 @@ for package in $packages; do
 	go test -c -ldflags '-s -w' -o "$work/repo/$package/${package//\//-}.test" "./$package"
 	[ ! -d "$package/testdata" ] || cp -a "$package/testdata" "$work/repo/$package/"
 done
-cp go.mod "$work/repo/"
+cp -a go.mod docs "$work/repo/"
 [ ! -d bin ] || cp -a bin "$work/repo/"
 [ ! -d ../shared/images ] || cp -a ../shared/images "$work/shared/"
 
