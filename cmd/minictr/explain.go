@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/minictr/minictr/cmd/terminal"
 	"github.com/minictr/minictr/runtime"
 	"github.com/minictr/minictr/runtime/program"
 	"github.com/minictr/minictr/runtime/step"
@@ -22,7 +23,7 @@ type explainer struct {
 
 // watch tells of warnings and, with --explain, of everything.
 func (a *app) watch(explain bool) runtime.Watch {
-	w := runtime.Watch{Warn: func(text string) { fmt.Fprintln(a.err, "minictr: warning: "+text) }}
+	w := runtime.Watch{Warn: func(text string) { fmt.Fprintln(a.err, "minictr: warning: "+terminal.OneLine(text)) }}
 	if explain {
 		e := &explainer{out: a.err}
 		w.Step, w.Operation = e.step, e.operation

@@ -315,6 +315,20 @@ func TestFailure(t *testing.T) {
 	}
 }
 
+// TestWarning: a launch warns of tables of others, which the kernel lets have any name.
+func TestWarning(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "stderr")
+	out, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	(&app{err: out}).watch(false).Warn("table ip \x1b[2Jx\ndrops")
+	out.Close()
+	if got, err := os.ReadFile(file); err != nil || string(got) != "minictr: warning: table ip ?[2Jx?drops\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestCpPlace(t *testing.T) {
 	for argument, want := range map[string]cpPlace{
 		"web:/etc": {"web", "/etc"}, "web:": {"web", ""}, "web:a:b": {"web", "a:b"}, "/a:b": {"", "/a:b"}, "./a:b": {"", "./a:b"},
