@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/minictr/minictr/cgroups"
+	"github.com/minictr/minictr/network"
 	"github.com/minictr/minictr/rootfs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -151,7 +152,7 @@ func readProcess(pid, depth int) (ProcessStatus, error) {
 	if err != nil {
 		return ProcessStatus{}, err
 	}
-	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	args, err := network.CommandLine(pid)
 	if err != nil {
 		return ProcessStatus{}, err
 	}

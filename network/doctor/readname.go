@@ -112,20 +112,24 @@ func (f *Facts) askNames() {
 // find looks for the process of a server that does not answer, and what it does. It is in
 // the namespace of the host: other hosts have networks of the same name.
 func (s *Server) find(host uint64) {
-	files, _ := filepath.Glob("/proc/[1-9]*/cmdline") // the pattern is well-formed
-	for _, file := range files {
-		text, err := os.ReadFile(file)
+	directories, _ := filepath.Glob("/proc/[1-9]*") // the pattern is well-formed
+	for _, directory := range directories {
+		pid, err := strconv.Atoi(filepath.Base(directory))
+		if err != nil {
+			continue
+		}
+		text, err := network.CommandLine(pid)
 		words := strings.Split(string(text), "\x00")
 		if err != nil || len(words) < 5 || filepath.Base(words[0]) != "minictr-dns" || words[1] != "serve" || words[4] != s.Network {
 			continue
 		}
-		if inode, err := network.Inode(filepath.Join(filepath.Dir(file), "ns/net")); err != nil || inode != host {
+		if inode, err := network.Inode(directory + "/ns/net"); err != nil || inode != host {
 			continue
 		}
-		stat, err := os.ReadFile(filepath.Join(filepath.Dir(file), "stat"))
-		_, rest, _ := strings.Cut(string(stat), ") ")
-		if n, e := strconv.Atoi(filepath.Base(filepath.Dir(file))); errors.Join(err, e) == nil {
-			s.Pid, s.Stopped = n, strings.HasPrefix(rest, "T")
+		stat, err := os.ReadFile(directory + "/stat")
+		if err == nil {
+			_, rest, _ := strings.Cut(string(stat), ") ")
+			s.Pid, s.Stopped = pid, strings.HasPrefix(rest, "T")
 		}
 		return
 	}

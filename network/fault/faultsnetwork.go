@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/minictr/minictr/network"
@@ -183,23 +184,24 @@ func (v *view) nameServer() (process, error) {
 	if err != nil {
 		return process{}, err
 	}
-	files, err := filepath.Glob("/proc/[1-9]*/cmdline")
+	directories, err := filepath.Glob("/proc/[1-9]*")
 	if err != nil {
 		return process{}, err
 	}
 	tail := strings.Join([]string{v.Runroot, v.endpoint.Network.Name, v.endpoint.Network.Bridge}, "\x00") + "\x00"
-	for _, name := range files {
-		text, err := os.ReadFile(name)
+	for _, directory := range directories {
+		pid, err := strconv.Atoi(filepath.Base(directory))
+		if err != nil {
+			continue
+		}
+		text, err := network.CommandLine(pid)
 		if err != nil || !strings.HasPrefix(string(text), "minictr-dns\x00serve\x00") || !strings.HasSuffix(string(text), "\x00"+tail) {
 			continue // gone, or another one
 		}
-		if inode, err := network.Inode(filepath.Join(filepath.Dir(name), "ns/net")); err != nil || inode != host {
+		if inode, err := network.Inode(directory + "/ns/net"); err != nil || inode != host {
 			continue
 		}
-		var p process
-		if _, err := fmt.Sscanf(name, "/proc/%d/", &p.Pid); err != nil {
-			return process{}, err
-		}
+		p := process{Pid: pid}
 		_, p.Start, err = stat(p.Pid)
 		return p, err
 	}
