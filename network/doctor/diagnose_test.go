@@ -176,6 +176,11 @@ var ills = []struct {
 		f.silent()
 	}, "address-extra"},
 	{"address of the uplink's net", func(f *Facts) { f.guest().Addresses = on(address, prefix("192.0.2.7/24")) }, "address-extra"},
+	{"address that it speaks as", func(f *Facts) {
+		f.guest().Addresses = on(address, prefix("172.17.0.9/24"))
+		f.ways().ToGateway.Source, f.ways().Out.Source = netip.MustParseAddr("172.17.0.9"), netip.MustParseAddr("172.17.0.9")
+		f.silent()
+	}, "address-extra"},
 	{"address at another", func(f *Facts) {
 		f.Members = []Member{{Bridge: "minictr0", Port: "vethb", Name: "other", Known: true, Addresses: []netip.Prefix{address}}}
 	}, "duplicate-address"},

@@ -150,6 +150,9 @@ func (c *cableOf) extra() {
 			case !single && l.Name != "lo" && !c.within(p):
 				f.Why = fmt.Sprintf("with it came a route: the container looks for all of %s on its own cable", p.Masked())
 				c.fault(f)
+			case c.speaksAs(p.Addr()):
+				f.Why = "packets leave with it as their source: whoever knows the container does not know that address, and it may be somebody else's"
+				c.fault(f)
 			default:
 				f.Why = "packets may leave with it as their source, which nobody else knows"
 				c.warn(f)
@@ -159,6 +162,17 @@ func (c *cableOf) extra() {
 	if !found {
 		c.ok("address-extra", "", "")
 	}
+}
+
+// speaksAs reports whether the kernel chooses the address for what goes to the gateway or
+// out.
+func (c *cableOf) speaksAs(a netip.Addr) bool {
+	for _, w := range c.Ways {
+		if w.ToGateway.Source == a || w.Out.Source == a {
+			return true
+		}
+	}
+	return false
 }
 
 // isWanted reports whether the address is another endpoint's, or the same with another
