@@ -66,7 +66,7 @@ func (g *graph) addRoom(l *layout, i int, names map[plug]string) {
 		room.label += " (" + words + ")"
 	}
 	for _, route := range routesWorth(r) {
-		room.label += "\n" + routeWords(route)
+		room.label += "\n" + r.routeWords(route)
 	}
 	if words := policyWords(r); words != "" {
 		room.label += "\n" + words

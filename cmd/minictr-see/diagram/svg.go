@@ -205,7 +205,7 @@ func (s *svger) translations(q *svgRoom) {
 // of it, and translations that no card has an arrow for.
 func (s *svger) footOf(q *svgRoom) {
 	for _, route := range routesWorth(q.Room) {
-		q.foot = append(q.foot, svgLine{routeWords(route), "faint"})
+		q.foot = append(q.foot, svgLine{q.routeWords(route), "faint"})
 	}
 	if words := policyWords(q.Room); words != "" {
 		q.foot = append(q.foot, svgLine{words, "faint"})

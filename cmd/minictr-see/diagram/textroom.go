@@ -84,7 +84,7 @@ func (t *texter) extraRoutes(r *Room) (lines []line) {
 		if face := r.Interface(route.Interface); route.To.Bits() == 0 && face != nil && face.Uplink {
 			continue
 		}
-		lines = append(lines, t.routeLine(route))
+		lines = append(lines, t.routeLine(r, route))
 	}
 	if words := policyWords(r); words != "" {
 		lines = append(lines, t.line(piece{words, faint}))
@@ -92,8 +92,8 @@ func (t *texter) extraRoutes(r *Room) (lines []line) {
 	return lines
 }
 
-func (t *texter) routeLine(route Route) line {
-	l := t.line(piece{routeWords(route), faint})
+func (t *texter) routeLine(r *Room, route Route) line {
+	l := t.line(piece{r.routeWords(route), faint})
 	if route.isSilent() {
 		l = append(l, t.line(piece{" (does not answer)", wrong})...)
 	}
@@ -218,7 +218,7 @@ func (t *texter) sideLines(r *Room, columns int) (lines []line, anchors map[int]
 		}
 	}
 	for _, route := range routesWorth(r) {
-		add(2, t.routeLine(route))
+		add(2, t.routeLine(r, route))
 	}
 	if words := policyWords(r); words != "" {
 		add(2, t.line(piece{words, faint}))

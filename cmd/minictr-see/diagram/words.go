@@ -126,6 +126,20 @@ func routeWords(r Route) string {
 	return strings.Join(words, " ")
 }
 
+// routeWords says by which interface it leads, too, where there are several.
+func (r *Room) routeWords(route Route) string {
+	text, links := routeWords(route), 0
+	for i := range r.Interfaces {
+		if r.Interfaces[i].Kind != "lo" {
+			links++
+		}
+	}
+	if links > 1 && route.Via.IsValid() && route.Interface != "" {
+		text += " dev " + shown(route.Interface)
+	}
+	return text
+}
+
 // routesWorth lists the routes that the addresses do not tell already, IPv4 first.
 func routesWorth(r *Room) []Route {
 	var list []Route
