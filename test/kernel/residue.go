@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -107,6 +108,10 @@ func mounts() (things, error) {
 	return found, err
 }
 
+// ofModules are links that the kernel makes by itself, when the first link of their
+// kind has a module loaded.
+var ofModules = []string{"dummy0", "ifb0", "ifb1", "tunl0", "gre0", "gretap0", "erspan0", "sit0", "ip6tnl0", "bond0"}
+
 // links are those of the network namespace of the calling thread.
 func links() (things, error) {
 	text, err := os.ReadFile("/proc/thread-self/net/dev")
@@ -117,6 +122,9 @@ func links() (things, error) {
 	for line := range strings.Lines(string(text)) {
 		if name, _, ok := strings.Cut(line, ":"); ok {
 			name = strings.TrimSpace(name)
+			if slices.Contains(ofModules, name) {
+				continue
+			}
 			found["link "+name] = thing{words: "link " + name}
 		}
 	}
