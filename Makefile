@@ -23,6 +23,10 @@ GO       := go
 GO_BUILD := $(GO) build -ldflags "-s -w -X main.version=$(VERSION)"
 GO_TEST  := $(if $(RACE),env CGO_ENABLED=1) $(GO) test $(RACE) -shuffle=on
 
+# These start programs and compare what they print: the race detector would watch the comparing, and take a minute for it.
+# Much of the time is waiting, so there are more packages at once than usual.
+DRIVERS := ./test ./test/lab ./test/faults
+
 LINT_VERSION := v2.15.0
 TOOLS        := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/minictr-tools
 LINT         := $(TOOLS)/golangci-lint-$(LINT_VERSION)
@@ -52,7 +56,9 @@ build-arm64: ## Check that everything, tests included, compiles for arm64
 .PHONY: test
 test: setup base ## Run all tests; those of the kernel need root and are skipped without
 	$(GO) vet ./...
-	$(GO) run ./test/report $(if $(CI),-allowed test/allowed-skips) $(GO_TEST) -json -timeout 10m ./...
+	$(GO) run ./test/report $(if $(CI),-allowed test/allowed-skips) sh -c '\
+		$(GO_TEST) -p 3 -json -timeout 10m $$($(GO) list ./... | grep -Ev "/test(/lab|/faults)?$$") || rc=1; \
+		$(GO) test -shuffle=on -p 3 -json -timeout 10m $(DRIVERS) || rc=1; exit $${rc:-0}'
 
 .PHONY: setup
 setup:
