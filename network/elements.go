@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink/nl"
@@ -111,12 +112,21 @@ func getElement(f family, set string, key []byte) *nl.NetlinkRequest {
 // missing lists those of the elements that the table does not have.
 func (c *conn) missing(t table, list []element) (missing []element, err error) {
 	have, err := c.find(t.family, list)
+	// The first question loads nf_tables. While another one has it loaded, and that of
+	// foreign rules is asked beside this, there is nobody to ask yet: EINVAL.
+	for wait := time.Millisecond; errors.Is(err, unix.EINVAL) && wait < time.Second; wait *= 2 {
+		time.Sleep(wait)
+		have, err = c.find(t.family, list)
+	}
+	if err != nil {
+		return nil, err
+	}
 	for i, e := range list {
 		if have[i] == nil {
 			missing = append(missing, e)
 		}
 	}
-	return missing, err
+	return missing, nil
 }
 
 // A found element is what the kernel says of one that was asked for.
