@@ -38,9 +38,18 @@ func loadProgram(kind uint32, value int32) (int, error) {
 	if kind == unix.BPF_PROG_TYPE_CGROUP_SKB {
 		attr.attachType = unix.BPF_CGROUP_INET_EGRESS
 	}
-	fd, err := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
-	return fd, os.NewSyscallError("bpf(BPF_PROG_LOAD)", err)
+	for attempt := 1; ; attempt++ {
+		fd, err := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+		if !errors.Is(err, unix.EAGAIN) || attempt == loadAttempts {
+			return fd, os.NewSyscallError("bpf(BPF_PROG_LOAD)", err)
+		}
+	}
 }
+
+// loadAttempts bounds the retries of a load that signals interrupt: the verifier
+// gives up with EAGAIN (Linux 4.20), and the Go runtime's preemption signals come
+// every 10 ms.
+const loadAttempts = 30
 
 // programName is the name of the programs that this package loads.
 func programName() (name [16]byte) {
