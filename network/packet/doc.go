@@ -12,9 +12,9 @@ import (
 	"unicode/utf8"
 )
 
-// visible is s with everything replaced that could move the cursor, change colours or
+// Visible is s with everything replaced that could move the cursor, change colours or
 // hide something: a packet is written by whoever sends it.
-func visible(s string) string {
+func Visible(s string) string {
 	const del, lastControl = 0x7f, 0x9f
 	var b strings.Builder
 	for i, r := range s {

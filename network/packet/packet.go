@@ -173,7 +173,7 @@ func (p *Packet) Line(o Display) string {
 	if o.Name != nil {
 		text = strings.Replace(text, p.ends(), p.namedEnds(o.Name), 1)
 	}
-	b.WriteString(visible(text))
+	b.WriteString(Visible(text))
 	return b.String()
 }
 

@@ -28,7 +28,7 @@ func TestVisible(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain äß": "plain äß", "\x1b[31mred\n": `\x1b[31mred\x0a`, "a\xffb": `a\xffb`, "\u009b1m": `\x9b1m`, "\x7f\x00": `\x7f\x00`, "�": "�",
 	} {
-		if got := visible(in); got != want {
+		if got := Visible(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}

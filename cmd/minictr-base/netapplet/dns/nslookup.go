@@ -13,8 +13,8 @@ import (
 
 	"github.com/minictr/minictr/cmd/minictr-base/applet"
 	"github.com/minictr/minictr/cmd/minictr-base/netapplet/flags"
-	"github.com/minictr/minictr/cmd/minictr-base/netapplet/foreign"
 	"github.com/minictr/minictr/cmd/minictr-base/netapplet/neterr"
+	"github.com/minictr/minictr/network/packet"
 )
 
 // Applet is nslookup.
@@ -188,27 +188,27 @@ func (l *lookup) show(answers []dnsmessage.Message) error {
 
 // recordText is a record in nslookup's words.
 func recordText(r dnsmessage.Resource) string {
-	name := foreign.Text(strings.TrimSuffix(r.Header.Name.String(), "."))
+	name := packet.Visible(strings.TrimSuffix(r.Header.Name.String(), "."))
 	switch b := r.Body.(type) {
 	case *dnsmessage.AResource:
 		return fmt.Sprintf("Name:\t%s\nAddress: %s", name, netip.AddrFrom4(b.A))
 	case *dnsmessage.AAAAResource:
 		return fmt.Sprintf("Name:\t%s\nAddress: %s", name, netip.AddrFrom16(b.AAAA))
 	case *dnsmessage.CNAMEResource:
-		return fmt.Sprintf("%s\tcanonical name = %s", name, foreign.Text(b.CNAME.String()))
+		return fmt.Sprintf("%s\tcanonical name = %s", name, packet.Visible(b.CNAME.String()))
 	case *dnsmessage.PTRResource:
-		return fmt.Sprintf("%s\tname = %s", name, foreign.Text(b.PTR.String()))
+		return fmt.Sprintf("%s\tname = %s", name, packet.Visible(b.PTR.String()))
 	case *dnsmessage.NSResource:
-		return fmt.Sprintf("%s\tnameserver = %s", name, foreign.Text(b.NS.String()))
+		return fmt.Sprintf("%s\tnameserver = %s", name, packet.Visible(b.NS.String()))
 	case *dnsmessage.MXResource:
-		return fmt.Sprintf("%s\tmail exchanger = %d %s", name, b.Pref, foreign.Text(b.MX.String()))
+		return fmt.Sprintf("%s\tmail exchanger = %d %s", name, b.Pref, packet.Visible(b.MX.String()))
 	case *dnsmessage.SRVResource:
-		return fmt.Sprintf("%s\tservice = %d %d %d %s", name, b.Priority, b.Weight, b.Port, foreign.Text(b.Target.String()))
+		return fmt.Sprintf("%s\tservice = %d %d %d %s", name, b.Priority, b.Weight, b.Port, packet.Visible(b.Target.String()))
 	case *dnsmessage.TXTResource:
 		return fmt.Sprintf("%s\ttext = %s", name, quoted(b.TXT))
 	case *dnsmessage.SOAResource:
 		return fmt.Sprintf("%s\n\torigin = %s\n\tmail addr = %s\n\tserial = %d\n\trefresh = %d\n\tretry = %d\n\texpire = %d\n\tminimum = %d",
-			name, foreign.Text(b.NS.String()), foreign.Text(b.MBox.String()), b.Serial, b.Refresh, b.Retry, b.Expire, b.MinTTL)
+			name, packet.Visible(b.NS.String()), packet.Visible(b.MBox.String()), b.Serial, b.Refresh, b.Retry, b.Expire, b.MinTTL)
 	}
 	return fmt.Sprintf("%s\t%s", name, r.Header.Type)
 }

@@ -19,8 +19,8 @@ import (
 
 	"github.com/minictr/minictr/cmd/minictr-base/applet"
 	"github.com/minictr/minictr/cmd/minictr-base/netapplet/flags"
-	"github.com/minictr/minictr/cmd/minictr-base/netapplet/foreign"
 	"github.com/minictr/minictr/cmd/minictr-base/netapplet/neterr"
+	"github.com/minictr/minictr/network/packet"
 )
 
 // Httpd is httpd.
@@ -109,7 +109,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.hello(answer, r)
 	}
 	if !s.quiet {
-		fmt.Fprintf(s.Out, "%s %s %s %s %d %d\n", time.Now().Format("15:04:05.000"), r.RemoteAddr, r.Method, foreign.Text(r.URL.RequestURI()), answer.code, answer.bytes)
+		fmt.Fprintf(s.Out, "%s %s %s %s %d %d\n", time.Now().Format("15:04:05.000"), r.RemoteAddr, r.Method, packet.Visible(r.URL.RequestURI()), answer.code, answer.bytes)
 	}
 }
 

@@ -20,8 +20,8 @@ import (
 
 	"github.com/minictr/minictr/cmd/minictr-base/applet"
 	"github.com/minictr/minictr/cmd/minictr-base/netapplet/flags"
-	"github.com/minictr/minictr/cmd/minictr-base/netapplet/foreign"
 	"github.com/minictr/minictr/cmd/minictr-base/netapplet/neterr"
+	"github.com/minictr/minictr/network/packet"
 )
 
 // Wget is wget.
@@ -138,7 +138,7 @@ func (f *fetcher) prepare() error {
 			if len(via) >= most {
 				return fmt.Errorf("%d redirections exceeded", most)
 			}
-			f.say("Location: %s", foreign.Text(r.URL.String()))
+			f.say("Location: %s", packet.Visible(r.URL.String()))
 			return nil
 		},
 	}
@@ -165,11 +165,11 @@ func (f *fetcher) fetch(method, address string) error {
 	}
 	defer response.Body.Close() //nolint:errcheck // read to its end, or given up
 	if f.show {
-		fmt.Fprintf(f.Err, "  %s %s\n", response.Proto, foreign.Text(response.Status))
+		fmt.Fprintf(f.Err, "  %s %s\n", response.Proto, packet.Visible(response.Status))
 		f.showHeader(response.Header)
 	}
 	if response.StatusCode >= http.StatusBadRequest {
-		return coded{fmt.Errorf("%s: server returned error: %s %s", address, response.Proto, foreign.Text(response.Status)), exitServer}
+		return coded{fmt.Errorf("%s: server returned error: %s %s", address, response.Proto, packet.Visible(response.Status)), exitServer}
 	}
 	if f.spider {
 		f.say("remote file exists")
@@ -228,7 +228,7 @@ func refused(address string, err error) error {
 func (f *fetcher) showHeader(header http.Header) {
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		for _, value := range header[name] {
-			fmt.Fprintf(f.Err, "  %s: %s\n", name, foreign.Text(value))
+			fmt.Fprintf(f.Err, "  %s: %s\n", name, packet.Visible(value))
 		}
 	}
 }
